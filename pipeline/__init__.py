@@ -1,0 +1,1 @@
+"""Turn crawls into training sets of image–text pairs: ingest, score, select, export."""

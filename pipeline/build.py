@@ -1,0 +1,244 @@
+"""The four verbs over one output directory: each does what is missing, and nothing else.
+
+Every stage is a list of tasks with names; a task whose output is there is not given to the
+engine. With `part` a process does its share of the tasks and waits for the others'.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+from pipeline import global_score, ingest, pool, storage
+from pipeline.errors import CurationError, RecipeError
+from pipeline.keys import digest
+from pipeline.pool import Pool
+from pipeline.progress import Progress
+from pipeline.recipe import Recipe
+from pipeline.run import Engine, run_stage
+from pipeline.score import ScoreJob, score_shard, stale
+from pipeline.scoring import Resolved, Resolver
+from pipeline.selection import SelectionPlan, plan_selection, run_selection, survivors_of
+from pipeline.sources.of_recipe import all_units, make_sources
+from pipeline.stage import Descriptor, Stage, Work
+from pipeline.verdicts import Verdicts
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """This process's share of every stage: tasks `index`, `index + count`, … of each."""
+
+    index: int = 0
+    count: int = 1
+    wait_s: float = 3600.0
+    poll_s: float = 1.0
+
+
+@dataclass
+class Build:
+    """A recipe, an output directory, and the engine that works; a class because verbs share them.
+
+    `root` holds `pool/` and `columns/`; it is the output directory unless the recipe names another.
+    """
+
+    recipe: Recipe
+    out: str
+    engine: Engine = field(default_factory=Engine)
+    progress: Progress | None = None
+    part: Part = field(default_factory=Part)
+    memory_limit: str = "2GB"
+
+    @cached_property
+    def root(self) -> str:
+        return self.recipe.resolve(self.recipe.pool) if self.recipe.pool else self.out
+
+    @property
+    def sources_digest(self) -> str:
+        """Names the part of the recipe that decides what pool this is."""
+        prefer = "\0".join(self.recipe.captions.prefer)
+        sections = [self.recipe.section_digest(name) for name in ("sources", "ingest")]
+        return digest(*(s.encode() for s in [*sections, prefer])).hex()
+
+    @property
+    def reads_sources(self) -> bool:
+        return bool(self.recipe.sources)
+
+    # ingest
+
+    def ingest(self) -> Pool:
+        """The pool of the recipe's sources, made if it is not there."""
+        ready = self._pool_if_ready()
+        if ready is not None:
+            return ready
+        if not self.reads_sources:
+            raise RecipeError(f"there is no finished pool in {self.root}")
+        sources = make_sources(self.recipe)
+        units = all_units(self.recipe, sources)
+        options = self.recipe.ingest
+        plan = ingest.plan_digest(
+            self.sources_digest, units, options.rows_per_shard, options.max_pixels
+        )
+        job = ingest.IngestJob(self.root, plan, sources, options.rows_per_shard, options.max_pixels)
+        numbered = list(enumerate(units))
+        self.stage(
+            "survey",
+            partial(ingest.survey_unit, job=job),
+            [(f"{number:06d}", (number, unit)) for number, unit in numbered],
+            lambda task: ingest.is_surveyed(job, task[0]),
+        )
+        writes = ingest.plan_writes(job, units)
+        self.stage(
+            "ingest",
+            partial(ingest.write_unit, job=job),
+            [(f"{task.number:06d}", task) for task in writes],
+            lambda task: all(pool.finished_shard(self.root, n, plan) for n in task.shards),
+        )
+        return ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
+
+    def _pool_if_ready(self) -> Pool | None:
+        return pool.open_pool(self.root, self.sources_digest if self.reads_sources else None)
+
+    def open_pool(self) -> Pool:
+        """The finished pool. Raises CurationError when there is none yet."""
+        found = self._pool_if_ready()
+        if found is None:
+            raise CurationError(f"there is no finished pool in {self.root}; run `pairmill ingest`")
+        return found
+
+    # score
+
+    def resolve(self, made: Pool | None = None) -> tuple[Resolved, SelectionPlan]:
+        """Scorers and steps of the recipe, checked; nothing is read but the recipe.
+
+        Without a pool the plan can be checked and shown, but not run.
+        """
+        digest_ = made.digest if made else ""
+        survivors = storage.join(self.out, "work", "survivors")
+        resolver = Resolver(
+            self.recipe, self.root, digest_, partial(survivors_of, self.recipe), survivors
+        )
+        resolved = resolver.resolve(self.recipe.scorers, self._imports())
+        return resolved, plan_selection(self.recipe, self.out, resolved, made)
+
+    def _imports(self) -> dict[str, Any]:
+        from pipeline.imports import make_imports
+
+        return make_imports(self.recipe)
+
+    def score(self) -> Resolved:
+        """Bring the columns of every scorer up to date."""
+        made = self.open_pool()
+        resolved, plan = self.resolve(made)
+        for instances in resolved.passes():
+            for instance in instances:
+                if instance.only is not None and instance.only.step is not None:
+                    prefix = plan.until(instance.only.step, instance.only.survivors)
+                    run_selection(prefix, made, self.memory_limit)
+            if instances[0].is_global:
+                self._score_global(made, instances[0])
+            else:
+                self._score_local(made, instances)
+        return resolved
+
+    def _score_global(self, made: Pool, instance: Any) -> None:
+        job = global_score.GlobalJob(made, instance)
+        self.stage(
+            f"score {instance.name}",
+            partial(global_score.score_pool, job=job),
+            [("pool", "pool")],
+            lambda _: global_score.is_done(job),
+        )
+
+    def _score_local(self, made: Pool, instances: Sequence[Any]) -> None:
+        job = ScoreJob(self.root, tuple(instances), self.recipe.ingest.max_pixels)
+        names = " ".join(instance.name for instance in instances)
+        self.stage(
+            f"score {names}",
+            partial(score_shard, job=job),
+            [(shard.name, shard) for shard in made.shards],
+            lambda shard: not stale(job, shard),
+        )
+
+    # select and export
+
+    def select(self) -> Verdicts:
+        """The verdict of every row, by the steps of the recipe."""
+        made = self.open_pool()
+        resolved, plan = self.resolve(made)
+        self._require_scored(made, resolved)
+        verdicts = run_selection(plan, made, self.memory_limit)
+        for warning in verdicts.summary["warnings"]:
+            _LOGGER.warning("%s", warning)
+        return verdicts
+
+    def _require_scored(self, made: Pool, resolved: Resolved) -> None:
+        for instance in resolved.instances:
+            missing = sum(not instance.columns.has(shard) for shard in made.shards)
+            if missing:
+                raise CurationError(
+                    f"{instance.columns.folder}: {missing} of {len(made.shards)} shards are not"
+                    " scored; run `pairmill score`"
+                )
+
+    def export(self) -> dict[str, Any]:
+        """Write the training shards; returns the manifest."""
+        from pipeline.exporting import run_export
+
+        return run_export(self)
+
+    # stages
+
+    def ledger(self, folder: str) -> str:
+        """Where the records of a stage are."""
+        return storage.join(self.out, "ledger", folder)
+
+    def record(self, folder: str, task: str) -> dict[str, Any] | None:
+        """What a task of a stage left when it was done; None when it was not, or failed."""
+        path = storage.join(self.ledger(folder), f"{task}.json")
+        if not storage.exists(path):
+            return None
+        record: dict[str, Any] = storage.read_json(path)
+        return record if record["status"] == "done" else None
+
+    def stats(self, folder: str, task: str) -> dict[str, Any]:
+        """The counts of a task that is done. Raises CurationError when its record is gone."""
+        record = self.record(folder, task)
+        if record is None:
+            raise CurationError(f"{self.ledger(folder)}: the record of {task} is missing")
+        stats: dict[str, Any] = record["stats"]
+        return stats
+
+    def stage(
+        self,
+        name: str,
+        work: Work,
+        tasks: Sequence[tuple[str, Descriptor]],
+        done: Callable[[Descriptor], bool],
+        folder: str | None = None,
+    ) -> None:
+        """Run the tasks that are not done; then wait until the other parts have done theirs."""
+        due = [(number, task) for number, task in enumerate(tasks) if not done(task[1])]
+        mine = [task for n, task in due if n % self.part.count == self.part.index]
+        others = [task for n, task in due if n % self.part.count != self.part.index]
+        if mine:
+            place = self.ledger(folder or name.replace(" ", "-"))
+            run_stage(Stage(name, work, place), mine, self.engine, self.progress)
+        self._wait(name, others, done)
+
+    def _wait(
+        self, name: str, others: Sequence[tuple[str, Descriptor]], done: Callable[[Any], bool]
+    ) -> None:
+        deadline = time.monotonic() + self.part.wait_s
+        while others := [task for task in others if not done(task[1])]:
+            if time.monotonic() > deadline:
+                raise CurationError(
+                    f"{name}: {len(others)} tasks of other parts are not done after"
+                    f" {self.part.wait_s:.0f} s, the first is {others[0][0]};"
+                    " run their parts, then this one again"
+                )
+            _LOGGER.info("%s: waiting for %d tasks of other parts", name, len(others))
+            time.sleep(self.part.poll_s)

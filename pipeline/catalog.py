@@ -1,0 +1,76 @@
+"""Everything a recipe can name. The only module that knows the scorers.
+
+Classes are named, not imported, so that a program that scores nothing loads none of them.
+A scorer of a user's own needs no line here: a recipe names it `package.module:Class`.
+"""
+
+import importlib
+from functools import cache
+from typing import Any
+
+from pipeline.errors import RecipeError
+
+SCORERS = {
+    "image": "filters.image:ImageStats",
+    "caption": "filters.caption:CaptionStats",
+    "language": "filters.language:Language",
+    "hashes": "filters.hashes:Hashes",
+    "clip": "filters.clip:ClipScore",
+    "duplicates": "filters.duplicates:Duplicates",
+    "frequency": "filters.frequency:Frequency",
+}
+
+
+def scorer_class(name: str) -> type[Any]:
+    """The class that a recipe calls `name`: one of SCORERS, or `package.module:Class`.
+
+    Raises RecipeError when there is none, with the names that are known.
+    """
+    target = SCORERS.get(name, name)
+    module_name, colon, class_name = target.partition(":")
+    if not colon:
+        known = ", ".join(sorted(SCORERS))
+        raise RecipeError(f"no scorer {name!r}; known are {known}, or package.module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name.partition(".")[0]):
+            raise RecipeError(
+                f"{target} needs the module {error.name!r}, which is not there"
+            ) from (error)
+        raise RecipeError(f"no module {module_name!r} for scorer {name!r}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise RecipeError(f"module {module_name!r} has no class {class_name!r}")
+    return found
+
+
+@cache
+def default_scorer_of(column: str) -> str | None:
+    """The name of the catalog's scorer that writes `column` with its default parameters."""
+    for name in SCORERS:
+        scorer = scorer_class(name)
+        try:
+            writes = scorer().writes
+        except TypeError:  # a scorer without defaults provides nothing by itself
+            continue
+        if column in writes.names:
+            return name
+    return None
+
+
+def parameter_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of every scorer's parameters, by the name a recipe uses."""
+    from pydantic import TypeAdapter
+
+    schemas = {}
+    for name in SCORERS:
+        kind = scorer_class(name)
+        schema = TypeAdapter(kind).json_schema()
+        summary = (kind.__doc__ or "").strip().partition("\n\n")[0]
+        schemas[name] = {
+            "description": " ".join(summary.split()),
+            "properties": schema.get("properties", {}),
+            "required": schema.get("required", []),
+        }
+    return schemas

@@ -1,0 +1,215 @@
+"""The command line: the verbs, their options, and what a person reads when something is wrong.
+
+Exit codes: 0 done, 2 the recipe or the command is wrong, 1 anything else. Whatever is heavy is
+imported when a verb runs, so that `--help` answers at once.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import CurationError, RecipeError
+
+if TYPE_CHECKING:
+    from pipeline.build import Build
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Turn crawls into training sets of image-text pairs: ingest, score, select, export.",
+)
+
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+Out = Annotated[str, typer.Option("--out", metavar="DIR", help="The output directory.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local (one process), procs (all cores), dask, beam.")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=0, help="Processes of the engine; 0: one per core.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="The dask cluster.")
+]
+PartOf = Annotated[
+    str, typer.Option("--part", metavar="I/N", help="Do part I of N (from 0) of every stage.")
+]
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", help="How long a part waits for the others.")
+]
+Memory = Annotated[
+    str, typer.Option("--memory", help="Memory that selecting may use before it spills.")
+]
+BeamOptions = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- BEAM OPTIONS]", help="For --engine beam.")
+]
+
+
+def _verb(name: str, verb: str, text: str) -> None:
+    def run(
+        recipe: Recipe,
+        out: Out,
+        engine: EngineName = "procs",
+        workers: Workers = 0,
+        scheduler: Scheduler = None,
+        part: PartOf = "0/1",
+        wait: Wait = 3600.0,
+        memory: Memory = "2GB",
+        beam_options: BeamOptions = None,
+    ) -> None:
+        chosen = _engine(engine, workers, scheduler, beam_options or [])
+        with _locked(recipe, out, chosen, (part, wait, memory)) as build:
+            from pipeline import verbs
+
+            getattr(verbs, verb)(build)
+
+    run.__doc__ = text
+    app.command(name)(run)
+
+
+_verb("build", "build", "Do everything: ingest, score, select, export, report.")
+_verb("ingest", "ingest", "Bring every row of the sources into the pool.")
+_verb("score", "score", "Measure what the recipe asks for; a new scorer computes itself alone.")
+_verb("select", "select", "Decide about every row; a changed threshold costs seconds.")
+_verb("export", "export", "Write the kept rows as training shards.")
+
+
+def _engine(name: str, workers: int, scheduler: str | None, beam_options: list[str]) -> Any:
+    import os
+
+    from pipeline.run import Engine
+
+    count = workers or (len(os.sched_getaffinity(0)) if name == "procs" else 1)
+    if name == "procs" and count == 1:
+        name = "local"
+    return Engine(name, count, scheduler, tuple(beam_options))
+
+
+@contextmanager
+def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) -> "Iterator[Build]":
+    """A build whose directories this process holds."""
+    from pipeline import storage
+    from pipeline.build import Build, Part
+    from pipeline.recipe import load_recipe
+
+    part, wait, memory = rest
+    index, count = _parse_part(part)
+    build = Build(
+        recipe=load_recipe(recipe),
+        out=_absolute(out),
+        engine=engine,
+        part=Part(index, count, wait),
+        memory_limit=memory,
+    )
+    build.resolve()  # everything that can be wrong with the recipe, before anything is written
+    with storage.lock(build.out, shared=count > 1):
+        if build.root != build.out:
+            with storage.lock(build.root, shared=count > 1):
+                yield build
+        else:
+            yield build
+
+
+def _parse_part(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if slash and index.isdecimal() and count.isdecimal() and int(index) < int(count):
+        return int(index), int(count)
+    raise RecipeError(f"--part {text}: expected I/N with 0 <= I < N, such as 0/4")
+
+
+def _absolute(path: str) -> str:
+    import os
+
+    return path if "://" in path else os.path.abspath(path)
+
+
+@app.command()
+def plan(recipe: Recipe, out: Out) -> None:
+    """What would run, what is done already, rows, bytes and time; writes nothing."""
+    from pipeline import plan as planning
+
+    planning.show(recipe, _absolute(out))
+
+
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or the start of one.")],
+    out: Out,
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe, if not the one last built here.")
+    ] = None,
+) -> None:
+    """One row's whole story: source, columns, verdict, and the shard it went to."""
+    from pipeline import explain as explaining
+
+    explaining.show(key, _absolute(out), recipe)
+
+
+@app.command()
+def report(out: Out) -> None:
+    """Write report.html again."""
+    from pipeline import report as reporting
+
+    reporting.rewrite(_absolute(out))
+
+
+@app.command()
+def verify(out: Out) -> None:
+    """Check every promise of the manifest against the files."""
+    from pipeline import verify as verifying
+
+    verifying.show(_absolute(out))
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(metavar="DIR_A")],
+    after: Annotated[str, typer.Argument(metavar="DIR_B")],
+    limit: Annotated[int, typer.Option(min=0, help="Keys to list for each step.")] = 10,
+) -> None:
+    """Which rows went in or out between two builds, and by which step."""
+    from pipeline import diff as diffing
+
+    diffing.show(_absolute(before), _absolute(after), limit)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a recipe, for editors."""
+    import json
+
+    from pipeline.catalog import parameter_schemas
+    from pipeline.schema import recipe_schema
+
+    print(json.dumps(recipe_schema(parameter_schemas()), indent=1))
+
+
+@app.command("check-training")
+def check_training(out: Out) -> None:
+    """Load the shards in webdataset, datasets and open_clip_train, and train one epoch."""
+    from pipeline import check_training as checking
+
+    checking.show(_absolute(out))
+
+
+def main() -> None:
+    """Run a verb and leave with its exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("apache_beam", "distributed", "fsspec", "datasets", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except RecipeError as error:
+        print(f"pairmill: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except CurationError as error:
+        print(f"pairmill: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        print(f"pairmill: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,188 @@
+"""The export verb's plan: which rows, in which run, to which shard; then the manifest.
+
+`manifest.json` is removed first and written last: without it a folder of tars is no export.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import export, pool, storage
+from pipeline.columns import ColumnSet
+from pipeline.errors import CurationError
+from pipeline.export import ExportJob, RunTask
+from pipeline.manifest import Written, manifest_path, write_manifest
+from pipeline.pool import BASE, Pool
+from pipeline.render import RenderOptions
+from pipeline.scoring import Resolved
+from pipeline.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from pipeline.build import Build
+
+
+def run_export(build: "Build") -> dict[str, Any]:
+    """Write the training shards of a build; returns the manifest."""
+    made = build.open_pool()
+    resolved, plan = build.resolve(made)
+    verdicts = plan.open()
+    if verdicts is None:
+        raise CurationError(f"{build.out}: not selected yet; run `pairmill select`")
+    options = render_options(build, resolved)
+    job = _job(build, made, options, verdicts)
+    finished = _finished(build, job.digest)
+    if finished is not None:
+        return finished
+    _clear(build, job)
+    tasks = list(_run_tasks(made, verdicts))
+    render, write = f"render-{job.digest}", f"export-{job.digest}"
+    build.stage(
+        "render",
+        partial(export.write_run, job=job),
+        [(task.name, task) for task in tasks],
+        lambda task: (
+            export.run_is_written(job, task.name) and build.record(render, task.name) is not None
+        ),
+        render,
+    )
+    job = _planned(build, job, [task.name for task in tasks])
+    count = _shard_count(job)
+    names = [pool.shard_name(number, count) for number in range(count)]
+    build.stage(
+        "export",
+        partial(export.write_output, job=job),
+        [(name, (name, number)) for number, name in enumerate(names)],
+        lambda task: _is_whole(build, write, task[0]),
+        write,
+    )
+    written = Written(
+        digest=job.digest,
+        shards=tuple((name, build.stats(write, name)) for name in names),
+        runs=tuple(build.stats(render, task.name) for task in tasks),
+    )
+    manifest = write_manifest(build, resolved, verdicts, written)
+    storage.remove(job.work)
+    return manifest
+
+
+def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
+    """How samples are written, by the recipe. Raises RecipeError for a column nobody writes."""
+    recipe = build.recipe
+    section, captions = recipe.export, recipe.captions
+    columns: dict[str, ColumnSet] = {}
+    wanted = {captions.txt: ("captions", "txt")}
+    wanted |= {name: ("captions", "json") for name in captions.json_columns}
+    wanted |= {name: ("export", "json") for name in section.json_columns}
+    for name, path in wanted.items():
+        if name in resolved.writers:
+            columns[name] = resolved.writers[name]
+        elif name not in BASE.names:
+            known = ", ".join(sorted(resolved.types))
+            raise recipe.error(f"no column {name!r}; known are {known}", *path)
+    return RenderOptions(
+        image=section.image,
+        quality=90 if section.quality is None else section.quality,
+        max_side=section.max_side,
+        resize=section.resize,
+        txt=captions.txt,
+        json=tuple(dict.fromkeys([*captions.json_columns, *section.json_columns])),
+        columns=columns,
+    )
+
+
+def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts) -> ExportJob:
+    """The job of the first pass; its digest names everything that decides about the bytes."""
+    section = build.recipe.export
+    how = {
+        "image": options.image,
+        "quality": options.quality,
+        "max_side": options.max_side,
+        "resize": options.resize,
+        "txt": options.txt,
+        "json": list(options.json),
+        "columns": {name: c.folder_name for name, c in sorted(options.columns.items())},
+        "seed": section.seed,
+        "samples_per_shard": section.samples_per_shard,
+        "decoder": export.CODEC_VERSIONS,
+    }
+    return ExportJob(
+        pool_root=build.root,
+        out=build.out,
+        digest=export.export_digest(verdicts.digest, made, how),
+        render=options,
+        seed=section.seed,
+        max_pixels=build.recipe.ingest.max_pixels,
+    )
+
+
+def _finished(build: "Build", digest: str) -> dict[str, Any] | None:
+    """The manifest of this very export if it is there and its shards have the right sizes."""
+    path = manifest_path(build.out)
+    if not storage.exists(path):
+        return None
+    manifest: dict[str, Any] = storage.read_json(path)
+    if manifest["export"] != digest:
+        return None
+    for shard in manifest["shards"]:
+        tar = storage.join(build.out, "shards", shard["name"])
+        if not storage.exists(tar) or storage.size(tar) != shard["size_bytes"]:
+            return None
+    return manifest
+
+
+def _clear(build: "Build", job: ExportJob) -> None:
+    """Take back what another export left: the manifest first, then its files and runs."""
+    state = storage.join(build.out, "work", "export.json")
+    known = storage.read_json(state) if storage.exists(state) else None
+    storage.remove(manifest_path(build.out))
+    if known != {"digest": job.digest}:
+        storage.remove(storage.join(build.out, "shards"))
+        if known is not None:
+            storage.remove(storage.join(build.out, "work", f"export-{known['digest']}"))
+            for name in ("render", "export"):
+                storage.remove(build.ledger(f"{name}-{known['digest']}"))
+        storage.write_json(state, {"digest": job.digest})
+
+
+def _run_tasks(made: Pool, verdicts: Verdicts) -> Iterator[RunTask]:
+    """The runs of the first pass: groups of pool shards, with the kept rows of each."""
+    for number, shards in enumerate(export.group_shards(made.shards)):
+        kept = tuple(_kept(verdicts, shard.name) for shard in shards)
+        yield RunTask(f"{number:06d}", shards, kept)
+
+
+def _kept(verdicts: Verdicts, shard: str) -> tuple[tuple[int, int], ...]:
+    times = verdicts.of_shard(shard)["times"].to_numpy()
+    rows = np.flatnonzero(times)
+    return tuple(zip(rows.tolist(), times[rows].tolist(), strict=True))
+
+
+def _planned(build: "Build", job: ExportJob, runs: Sequence[str]) -> ExportJob:
+    """The job of the second pass: where output shards begin, from the places of all samples."""
+    places = [np.zeros(0, np.uint64)]
+    for run in runs:
+        with storage.open_input(export.run_paths(job, run)[1]) as stream:
+            places.append(np.load(stream)["place"])
+    every = np.concatenate(places)
+    if not len(every):
+        return replace(job, boundaries=None, runs=tuple(runs))
+    edges = export.boundaries(every, build.recipe.export.samples_per_shard)
+    return replace(job, boundaries=edges, runs=tuple(runs))
+
+
+def _shard_count(job: ExportJob) -> int:
+    return 0 if job.boundaries is None else len(job.boundaries) + 1
+
+
+def _is_whole(build: "Build", folder: str, name: str) -> bool:
+    """Whether an output shard is there as its record says."""
+    record = build.record(folder, name)
+    path = storage.join(build.out, "shards", f"{name}.tar")
+    return (
+        record is not None
+        and storage.exists(path)
+        and storage.size(path) == record["stats"]["size_bytes"]
+    )

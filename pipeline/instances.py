@@ -1,0 +1,138 @@
+"""From the `score:` section of a recipe to scorers with an identity, in an order that works.
+
+Everything about scorers that can be wrong is found here, before any data is read: unknown names,
+wrong parameters, columns that nobody writes or that two write.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.columns import ColumnSet
+from pipeline.pool import BASE
+
+FIELDS = ("image", "header", "image_bytes")  # what decoding provides; the rest are columns
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One scorer of a recipe under its own name.
+
+    `renames` maps the scorer's names of columns to the recipe's. `inputs` holds the column set of
+    every column it reads that is not a base column. `only` limits the rows it is asked for.
+    """
+
+    name: str
+    scorer: Any
+    columns: ColumnSet
+    renames: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, ColumnSet] = field(default_factory=dict)
+    only: "Only | None" = None
+    level: int = 0
+
+    @property
+    def is_global(self) -> bool:
+        return hasattr(self.scorer, "reduce")
+
+    @property
+    def reads_pixels(self) -> bool:
+        return any(name in FIELDS for name in self.scorer.reads)
+
+    @property
+    def is_about_pixels_alone(self) -> bool:
+        """Whether equal image bytes are sure to give equal values."""
+        return all(name in FIELDS for name in self.scorer.reads)
+
+    @property
+    def device(self) -> str:
+        return str(getattr(self.scorer, "device", "cpu"))
+
+
+@dataclass(frozen=True)
+class Only:
+    """The rows a scorer is asked for: where `condition` holds, or those that survive a step.
+
+    `steps` describes the selection up to that step, `step` is its name, and `survivors` the
+    folder its verdicts are in. `inputs` are the column sets that the condition or steps read.
+    """
+
+    condition: str | None = None
+    step: str | None = None
+    steps: str | None = None
+    survivors_root: str = ""
+    inputs: Mapping[str, ColumnSet] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Names the set of rows: the condition or the steps, and the columns behind them."""
+        sets = {name: columns.folder_name for name, columns in self.inputs.items()}
+        return _digest({"where": self.condition, "steps": self.steps, "columns": sets})
+
+    @property
+    def survivors(self) -> str | None:
+        return None if self.step is None else storage.join(self.survivors_root, self.digest)
+
+
+def fingerprint(scorer: Any, inputs: Mapping[str, str], decoder: str) -> str:
+    """Identity of a scorer's output: class, version, parameters, weights and what it reads.
+
+    `inputs` maps each column read to the fingerprint of its writer. `decoder` enters when the
+    scorer looks at pixels.
+    """
+    kind = type(scorer)
+    looks = any(name in FIELDS for name in scorer.reads)
+    return _digest(
+        {
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "version": scorer.version,
+            "parameters": parameters(scorer),
+            "weights": getattr(scorer, "weights_digest", None),
+            "decoder": decoder if looks else None,
+            "columns": dict(inputs),
+        }
+    )
+
+
+def parameters(scorer: Any) -> dict[str, Any]:
+    """The parameters of a scorer that decide its values, with every automatic choice resolved.
+
+    A scorer with an `identity` says them itself; of others it is every field of the dataclass.
+    """
+    identity = getattr(scorer, "identity", None)
+    if identity is not None:
+        return dict(identity)
+    return dataclasses.asdict(scorer) if dataclasses.is_dataclass(scorer) else {}
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=_listed)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"a scorer's parameter must be plain data, got {type(value).__name__}")
+
+
+def known_parameters(kind: type[Any]) -> list[str]:
+    """The names a scorer class can be given in a recipe."""
+    return [
+        name
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+
+
+def base_types() -> dict[str, pa.DataType]:
+    """The columns that every row has before anything is scored."""
+    return {column.name: column.type for column in BASE}

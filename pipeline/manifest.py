@@ -1,0 +1,122 @@
+"""The manifest of an export: what went in, what came out, and a checksum of every file.
+
+It is written last. It carries no time and no name of a machine, so that two builds of one recipe
+have equal manifests.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline import card, storage
+from pipeline.errors import CurationError
+from pipeline.instances import parameters
+from pipeline.scoring import Resolved
+from pipeline.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from pipeline.build import Build
+
+_LIBRARIES = ("pairmill", "apache-beam", "numpy", "pillow", "pyarrow", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What both passes of an export said: (name, stats) per output shard, stats per run."""
+
+    digest: str
+    shards: tuple[tuple[str, Mapping[str, Any]], ...]
+    runs: tuple[Mapping[str, Any], ...]
+
+
+def manifest_path(out: str) -> str:
+    return storage.join(out, "shards", "manifest.json")
+
+
+def write_manifest(
+    build: "Build", resolved: Resolved, verdicts: Verdicts, written: Written
+) -> dict[str, Any]:
+    """Write sizes, card and Croissant, then the manifest; returns the manifest.
+
+    Raises CurationError when the rows do not add up.
+    """
+    ledger = make_ledger(verdicts, written)
+    files: dict[str, bytes] = {"sizes.json": card.sizes_json(written.shards)}
+    manifest: dict[str, Any] = {
+        "format": 1,
+        "export": written.digest,
+        "selection": verdicts.digest,
+        "pool": build.open_pool().digest,
+        "recipe": build.recipe.source_text,
+        "recipe_file": os.path.basename(build.recipe.path),
+        "scorers": {
+            instance.name: {
+                "class": f"{type(instance.scorer).__module__}:{type(instance.scorer).__name__}",
+                "fingerprint": instance.columns.folder_name,
+                "parameters": parameters(instance.scorer),
+                "columns": instance.columns.schema.names,
+            }
+            for instance in resolved.instances
+        },
+        "steps": verdicts.summary["steps"],
+        "ledger": ledger,
+        "versions": versions(),
+        "shards": [{"name": f"{name}.tar", **stats} for name, stats in written.shards],
+    }
+    files["README.md"] = card.readme(manifest)
+    files["croissant.json"] = card.croissant(manifest)
+    for name, data in files.items():
+        storage.write_atomic(storage.join(build.out, "shards", name), data)
+    manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    storage.write_json(manifest_path(build.out), manifest)
+    return manifest
+
+
+def make_ledger(verdicts: Verdicts, written: Written) -> dict[str, Any]:
+    """Where every row went. Raises CurationError when rows in are not rows accounted for."""
+    summary = verdicts.summary
+    lost: Counter[str] = Counter()
+    for run in written.runs:
+        lost.update(run["failed"])
+    ledger: dict[str, Any] = {
+        "rows_in": summary["rows"],
+        "failed": summary["failed"],
+        "dropped": summary["dropped"],
+        "kept": summary["kept"],
+        "copies": summary["copies"],
+        "not_exported": dict(sorted(lost.items())),
+        "written": sum(stats["samples"] for _, stats in written.shards),
+    }
+    check_ledger(ledger)
+    return ledger
+
+
+def check_ledger(ledger: Mapping[str, Any]) -> None:
+    """Raises CurationError unless rows in = kept + dropped + failed, and copies = written + lost."""
+    failed, dropped = sum(ledger["failed"].values()), sum(ledger["dropped"].values())
+    if ledger["rows_in"] != ledger["kept"] + dropped + failed:
+        raise CurationError(
+            f"the ledger does not add up: {ledger['rows_in']} rows in, {ledger['kept']} kept,"
+            f" {dropped} dropped, {failed} failed"
+        )
+    lost = sum(ledger["not_exported"].values())
+    if ledger["copies"] != ledger["written"] + lost:
+        raise CurationError(
+            f"the ledger does not add up: {ledger['copies']} copies chosen,"
+            f" {ledger['written']} written, {lost} not exported"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides about bytes."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

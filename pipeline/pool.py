@@ -1,0 +1,223 @@
+"""The pool: immutable tars, and beside each a Parquet of base rows, one for every row that came in.
+
+`pool/index.json` names the shards and is written last: no index, no pool. Nothing lists a folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.errors import DamagedFile, RecipeError
+
+CAPTION = pa.struct(
+    [
+        ("text", pa.string()),
+        ("language", pa.string()),
+        ("origin", pa.string()),
+        ("kind", pa.string()),
+        ("box", pa.list_(pa.float32())),
+        ("model", pa.string()),
+        ("prompt", pa.string()),
+        ("tokens", pa.int32()),
+        ("flags", pa.list_(pa.string())),
+    ]
+)
+
+BASE = pa.schema(
+    [
+        pa.field("key", pa.binary(16), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        ("source_key", pa.string()),
+        ("url", pa.string()),
+        ("domain", pa.string()),
+        ("caption", pa.string()),
+        ("captions", pa.list_(CAPTION)),
+        ("image_sha256", pa.binary(32)),
+        ("extension", pa.string()),  # NULL: the tar holds no sample for this row
+        ("failed", pa.string()),  # reason code; NULL: nothing went wrong
+        ("detail", pa.string()),
+        ("retriable", pa.bool_()),
+        ("meta", pa.string()),  # JSON of what else the source knew about the row
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What the index says of one shard: enough to plan by, and to tell it from another.
+
+    `digest` is over its rows; `keys` over their keys alone. `size_bytes` is that of the tar.
+    """
+
+    name: str
+    source: str
+    rows: int
+    samples: int
+    size_bytes: int
+    digest: str
+    keys: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A complete pool under `root`: its shards in order, and the digest of its sources."""
+
+    root: str
+    sources: str
+    shards: tuple[Shard, ...]
+    inputs: str = ""
+
+    @property
+    def rows(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def digest(self) -> str:
+        """Names the content of the pool, whatever the names of its shards."""
+        return hashlib.blake2b(
+            "".join(shard.digest for shard in self.shards).encode(), digest_size=16
+        ).hexdigest()
+
+
+def tar_path(root: str, shard: str) -> str:
+    return storage.join(root, "pool", f"{shard}.tar")
+
+
+def base_path(root: str, shard: str) -> str:
+    return storage.join(root, "pool", f"{shard}.parquet")
+
+
+def index_path(root: str) -> str:
+    return storage.join(root, "pool", "index.json")
+
+
+def shard_name(number: int, total: int) -> str:
+    """Five digits, more when so many shards are planned; all names have one length."""
+    return f"{number:0{max(5, len(str(total - 1)))}d}"
+
+
+def base_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Base rows as a table; columns that a row lacks are NULL."""
+    columns = [
+        pa.array([row.get(field.name) for row in rows], type=field.type, from_pandas=False)
+        for field in BASE
+    ]
+    return pa.table(columns, schema=BASE)
+
+
+def describe(name: str, table: pa.Table, size_bytes: int) -> Shard:
+    """The index entry of a shard with these base rows."""
+    extensions = table["extension"]
+    return Shard(
+        name=name,
+        source=table["source"][0].as_py() if len(table) else "",
+        rows=len(table),
+        samples=len(table) - extensions.null_count,
+        size_bytes=size_bytes,
+        digest=_rows_digest(table),
+        keys=keys_digest(table["key"]),
+    )
+
+
+def keys_digest(keys: pa.ChunkedArray) -> str:
+    """Digest of the keys of a shard in order; equal digests mean that rows join by position."""
+    state = hashlib.blake2b(digest_size=16)
+    for key in keys.to_pylist():
+        state.update(key)
+    return state.hexdigest()
+
+
+def _rows_digest(table: pa.Table) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for row in table.to_pylist():
+        row["key"], sha = row["key"].hex(), row["image_sha256"]
+        row["image_sha256"] = None if sha is None else sha.hex()
+        state.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    return state.hexdigest()
+
+
+def write_base(root: str, name: str, table: pa.Table, size_bytes: int, plan: str) -> Shard:
+    """Write the base rows of a shard whose tar is in place: with them the shard is complete.
+
+    `plan` names the ingest that wrote it, so that a shard of another plan is never taken over.
+    """
+    shard = describe(name, table, size_bytes)
+    metadata = {"shard": json.dumps(asdict(shard), sort_keys=True), "plan": plan}
+    with storage.writing(base_path(root, name)) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    return shard
+
+
+def finished_shard(root: str, name: str, plan: str) -> Shard | None:
+    """The shard if this plan has already written it whole, else None."""
+    path = base_path(root, name)
+    if not storage.exists(path):
+        return None
+    with storage.open_input(path) as stream:
+        metadata = pq.read_metadata(stream).metadata or {}
+    if metadata.get(b"plan") != plan.encode():
+        return None
+    shard = Shard(**json.loads(metadata[b"shard"]))
+    tar = tar_path(root, name)
+    whole = storage.exists(tar) and storage.size(tar) == shard.size_bytes
+    return shard if whole else None
+
+
+def read_base(root: str, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+    """The base rows of a shard, in order. Raises DamagedFile when they are not those indexed."""
+    path = base_path(root, shard.name)
+    wanted = None if columns is None else [*dict.fromkeys(["key", *columns])]
+    try:
+        with storage.open_input(path) as stream:
+            table = pq.read_table(stream, columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFile(f"{path}: can't be read: {error}") from error
+    if len(table) != shard.rows or keys_digest(table["key"]) != shard.keys:
+        raise DamagedFile(f"{path}: holds other rows than pool/index.json says")
+    return table if columns is None else table.select(list(columns))
+
+
+def write_index(pool: Pool) -> None:
+    value = {
+        "format": 1,
+        "sources": pool.sources,
+        "inputs": pool.inputs,
+        "shards": [asdict(shard) for shard in pool.shards],
+    }
+    storage.write_json(index_path(pool.root), value)
+
+
+def open_pool(root: str, sources: str | None = None) -> Pool | None:
+    """The pool under `root`, None when there is none that is complete.
+
+    Raises RecipeError when `sources` is given and the pool is made from others.
+    """
+    path = index_path(root)
+    if not storage.exists(path):
+        return None
+    value = storage.read_json(path)
+    pool = Pool(
+        root=root,
+        sources=value["sources"],
+        shards=tuple(Shard(**shard) for shard in value["shards"]),
+        inputs=value["inputs"],
+    )
+    if sources is not None and pool.sources != sources:
+        raise RecipeError(
+            f"{storage.join(root, 'pool')} was made from another `sources:` section;"
+            " give another --out or `pool:`, or the recipe it was made with"
+        )
+    return pool
+
+
+def ranges(pool: Pool, limit: int = 10_000) -> Iterator[tuple[Shard, ...]]:
+    """The shards in order, in at most `limit` groups of equal length."""
+    step = -(-len(pool.shards) // limit) or 1
+    for start in range(0, len(pool.shards), step):
+        yield pool.shards[start : start + step]

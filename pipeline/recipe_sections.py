@@ -1,0 +1,397 @@
+"""The sections of a recipe as models: their keys, types and defaults, and nothing of files.
+
+Types are never converted and unknown keys never pass. The first required key of a source or a
+step is the word that decides its kind.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pipeline.recipe_errors import NAME, PATH, SCORER, first_key, tag
+
+
+class Section(BaseModel):
+    """A part of a recipe: knows its keys and refuses others; types are never converted."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+
+def _one_or_many(value: object) -> object:
+    if not isinstance(value, str | list):
+        raise PydanticCustomError("expected", "a name or a list of names")
+    return [value] if isinstance(value, str) else value
+
+
+def _as_mapping(value: object) -> object:
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return {name: name for name in value}
+    if not isinstance(value, dict):
+        raise PydanticCustomError("expected", "a list of names or `new: old`")
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Path = Annotated[str, StringConstraints(pattern=PATH)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+_NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
+TextList = Annotated[tuple[Text, ...], Field(strict=False)]
+Texts = Annotated[
+    tuple[Text, ...],
+    Field(strict=False, min_length=1),
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_NAMES, "minItems": 1}]}),
+]
+Renames = Annotated[
+    dict[Text, Text],
+    BeforeValidator(_as_mapping),
+    WithJsonSchema(
+        {"anyOf": [_NAMES, {"type": "object", "additionalProperties": {"type": "string"}}]}
+    ),
+]
+
+
+class FetchOptions(Section):
+    """How images are fetched; it changes how long that takes, not which pool this is."""
+
+    engine: Literal["img2dataset"] = "img2dataset"
+    """The program that fetches."""
+    threads: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Downloads at the same time, for each process."""
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds until a download is given up."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """How often a failed download is tried again."""
+    allow_hosts: TextList = ()
+    """Hosts that are fetched from though their address is private."""
+
+
+class FolderSource(Section):
+    """A folder of images with captions beside them, in `.txt` or `.json` files."""
+
+    folder: Path
+    """The folder, relative to the recipe; all its levels are read."""
+    captions: Path | None = None
+    """A table of file names and captions, in place of the files beside the images."""
+
+
+class TableSource(Section):
+    """A table of URLs: parquet, csv, tsv or jsonl, also with .gz."""
+
+    table: Path
+    """The file, or a glob of files, relative to the recipe."""
+    url: Text
+    """The column of URLs."""
+    caption: Texts | None = None
+    """The column of captions, or several in order of preference."""
+    key: Text | None = None
+    """The column of the table's own ids; kept as `source_key`."""
+    fetch: FetchOptions = FetchOptions()
+    """How the images are fetched."""
+
+
+class WebDatasetSource(Section):
+    """Tars in webdataset's layout."""
+
+    webdataset: Path
+    """A folder, a glob or a brace pattern (quote it), relative to the recipe."""
+    captions: Texts | None = None
+    """Where captions are, in order of preference: a member (`txt`) or a field (`json.caption`)."""
+
+
+class Img2datasetSource(Section):
+    """A folder that img2dataset wrote."""
+
+    img2dataset: Path
+    """The folder, relative to the recipe."""
+
+
+class ParquetSource(Section):
+    """Parquet files that hold the images, as Hugging Face writes them."""
+
+    parquet: Path
+    """The file, or a glob of files (quote it), relative to the recipe."""
+    image: Text
+    """The column of images: bytes, or a struct of bytes and path."""
+    caption: Texts | None = None
+    """The column of captions, or several in order of preference."""
+    key: Text | None = None
+    """The column of the files' own ids; kept as `source_key`."""
+
+
+class DataCompSource(Section):
+    """DataComp's metadata: rows without images, for selections over published scores."""
+
+    datacomp: Path
+    """The folder of parquet files, with their npz beside."""
+
+
+class ColumnImport(Section):
+    """Columns that others published, joined to the pool."""
+
+    file: Path = Field(alias="import")
+    """The file, relative to the recipe."""
+    on: Literal["url", "sha256", "key", "source_key"]
+    """What rows are joined on."""
+    take: Renames | None = None
+    """The columns to take: a list of names, or a mapping of new names to old."""
+
+
+class Survivors(Section):
+    """The rows that a step of the selection lets through."""
+
+    survivors_of: Name
+    """The name of the step."""
+
+
+def _only_kind(value: object) -> str | None:
+    if isinstance(value, dict | Survivors):
+        return tag(Survivors)
+    return "(text)" if isinstance(value, str) else None
+
+
+Only = Annotated[
+    Annotated[Text, Tag("(text)")] | Annotated[Survivors, Tag("(survivors_of)")],
+    Discriminator(
+        _only_kind,
+        custom_error_type="expected",
+        custom_error_message="a condition or {survivors_of: STEP}",
+    ),
+]
+
+
+class ScorerSection(Section):
+    """What is measured: a scorer, its parameters, and which rows it is asked about."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
+
+    scorer: Annotated[str, StringConstraints(pattern=SCORER)] | None = None
+    """The scorer, or package.module:Class; by default the one of the section's own name."""
+    columns: dict[Text, Name] = {}
+    """New names for its columns: `{clip_score: l14_score}`."""
+    only: Only | None = None
+    """The rows it is asked about: a condition, or `{survivors_of: STEP}`."""
+
+
+class StepRule(Section):
+    """What every kind of step can be given."""
+
+    max_drop: Share | None = None
+    """A step that drops more than this share of what reaches it is warned about."""
+
+
+class WhereStep(StepRule):
+    """Keep the rows for which a condition holds; NULL never holds."""
+
+    where: Text
+    """A SQL condition over columns, such as `short_side >= 200`."""
+
+
+class TopStep(StepRule):
+    """Keep the best rows by one column, exactly; ties go by key."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["fraction"]}, {"required": ["count"]}]}
+    )
+
+    top: Text
+    """The column; the highest values are kept."""
+    fraction: Share | None = None
+    """The share that is kept."""
+    count: Count | None = None
+    """The number of rows that is kept."""
+    per: Texts | None = None
+    """A column, or several: the best of each of its values are kept."""
+    lowest: bool = False
+    """Whether the lowest values are kept, and not the highest."""
+    mode: Literal["exact", "datacomp"] = "exact"
+    """`datacomp` keeps what DataComp's baselines keep: the threshold's ties too."""
+
+    @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        if (self.fraction is None) == (self.count is None):
+            raise ValueError("give either 'fraction' or 'count'")
+        return self
+
+
+class OnePerStep(StepRule):
+    """Keep one row of each group, the best of the survivors."""
+
+    one_per: Text
+    """The column of the group; a row without one is a group of its own."""
+    best: Text | None = None
+    """The column whose highest value is kept; by default the smallest key."""
+    per: Texts | None = None
+    """A column, or several: one row is kept for each of its values."""
+    lowest: bool = False
+    """Whether the lowest value of `best` is kept, and not the highest."""
+
+
+def _draw_kind(value: object) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    return "(text)" if isinstance(value, str) else "(number)"
+
+
+Probability = Annotated[
+    Annotated[float, Field(gt=0), Tag("(number)")] | Annotated[Text, Tag("(text)")],
+    Discriminator(
+        _draw_kind,
+        custom_error_type="expected",
+        custom_error_message="a number or the name of a column",
+    ),
+]
+
+
+class DrawStep(StepRule):
+    """Keep rows at random, by their key and a seed."""
+
+    draw: Probability
+    """The probability of each row, or the column that holds it; with `count`, its weight."""
+    count: Count | None = None
+    """The number of rows that is drawn."""
+    repeat: bool = False
+    """Whether a row can be drawn more than once, that is, be written as several copies."""
+    seed: Seed = 0
+    """Another seed is another draw."""
+    per: Texts | None = None
+    """A column, or several: the draw is made for each of its values."""
+
+    @model_validator(mode="after")
+    def _is_probability(self) -> Self:
+        if isinstance(self.draw, float) and self.draw > 1 and not self.repeat:
+            raise ValueError(f"a probability is at most 1, found {self.draw:g}, or `repeat: true`")
+        return self
+
+
+class SubsetStep(StepRule):
+    """Keep the rows that a list names, in DataComp's format."""
+
+    subset: Path
+    """The list of uids (.npy), relative to the recipe; a uid is a row's `source_key`."""
+
+
+def _kinds(what: str, *models: type[Section]) -> Discriminator:
+    """Chooses the model by the word that decides; an error lists the words."""
+
+    def kind_of(value: object) -> str | None:
+        if isinstance(value, dict):
+            present = [model for model in models if first_key(model) in value]
+        else:
+            present = [model for model in models if type(value) is model]
+        return tag(present[0]) if len(present) == 1 else None
+
+    words = " ".join([what, *map(first_key, models)])
+    return Discriminator(kind_of, custom_error_type="kind", custom_error_message=words)
+
+
+SOURCES = (
+    FolderSource,
+    TableSource,
+    WebDatasetSource,
+    Img2datasetSource,
+    ParquetSource,
+    DataCompSource,
+)
+STEPS = (WhereStep, TopStep, OnePerStep, DrawStep, SubsetStep)
+
+Source = Annotated[
+    Annotated[FolderSource, Tag("(folder)")]
+    | Annotated[TableSource, Tag("(table)")]
+    | Annotated[WebDatasetSource, Tag("(webdataset)")]
+    | Annotated[Img2datasetSource, Tag("(img2dataset)")]
+    | Annotated[ParquetSource, Tag("(parquet)")]
+    | Annotated[DataCompSource, Tag("(datacomp)")],
+    _kinds("source", *SOURCES),
+]
+Step = Annotated[
+    Annotated[WhereStep, Tag("(where)")]
+    | Annotated[TopStep, Tag("(top)")]
+    | Annotated[OnePerStep, Tag("(one_per)")]
+    | Annotated[DrawStep, Tag("(draw)")]
+    | Annotated[SubsetStep, Tag("(subset)")],
+    _kinds("step", *STEPS),
+]
+
+
+def _one_name(value: object) -> object:
+    if not isinstance(value, dict):
+        raise PydanticCustomError("expected", "`name: {...}`")
+    first, inside = next(iter(value.items()), ("", None))
+    words = [first_key(model) for model in STEPS]
+    if first in words and not isinstance(inside, dict | None):
+        raise ValueError(f"a step needs a name: `- my_name: {{{first}: ...}}`")
+    if len(value) != 1:
+        found = ", ".join(value) or "nothing"
+        hint = "; indent the rule deeper than the name" if inside is None and value else ""
+        raise ValueError(f"expected one name with a rule, `- name: {{...}}`, found {found}{hint}")
+    return value
+
+
+NamedStep = Annotated[dict[Name, Step], BeforeValidator(_one_name)]
+
+
+class CaptionsSection(Section):
+    """Which captions the written samples carry."""
+
+    txt: Text = "caption"
+    """The column that becomes the `.txt` of a sample."""
+    prefer: TextList = ()
+    """Kinds of raw caption in order of preference (`[title, alt]`), for the column `caption`."""
+    json_columns: TextList = Field(default=(), alias="json")
+    """Caption columns that go into the `.json` of a sample."""
+
+
+class ExportSection(Section):
+    """How the chosen samples are written."""
+
+    format: Literal["webdataset", "uids"] = "webdataset"
+    """Tars of samples, or a list of uids in DataComp's format."""
+    samples_per_shard: Count = 1000
+    """Samples in each tar."""
+    image: Literal["original", "jpg", "png", "webp"] = "original"
+    """The image format; `original` keeps JPEG data as it is, and encodes the rest as JPEG."""
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Quality of images that are encoded as jpg or webp."""
+    max_side: Count | None = None
+    """Images with a longer side than this many pixels are made smaller."""
+    resize: Literal["longest", "center_crop", "border"] = "longest"
+    """How an image is made to fit `max_side`."""
+    seed: Seed = 0
+    """Another seed is another order of the samples."""
+    json_columns: TextList = Field(default=(), alias="json")
+    """Columns that go into the `.json` of a sample."""
+
+    @model_validator(mode="after")
+    def _uses_what_it_is_given(self) -> Self:
+        if self.quality is not None and self.image == "png":
+            raise ValueError("'quality' has no meaning for `image: png`")
+        if self.resize != "longest" and self.max_side is None:
+            raise ValueError("'resize' has no meaning without 'max_side'")
+        return self
+
+
+class IngestSection(Section):
+    """How the pool is laid out, and what it refuses."""
+
+    rows_per_shard: Count = 1000
+    """Rows in each shard of the pool."""
+    max_pixels: Count = 89_478_485
+    """An image of more pixels than this is not decoded."""

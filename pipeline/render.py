@@ -1,0 +1,115 @@
+"""How one kept row looks in the training set: its image, its text, its json."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import decoding, encoding
+from pipeline.columns import ColumnSet
+from pipeline.pool import BASE, Shard, read_base
+
+_NOT_PROVENANCE = frozenset(
+    {"key", "caption", "captions", "extension", "failed", "detail", "retriable", "image_sha256"}
+)
+
+
+class NoCaption(decoding.Unreadable):
+    """The column chosen for `txt` is NULL in this row."""
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How images and texts are written.
+
+    `image` is `original`, `jpg` or `webp`; `max_side` in pixels. `txt` names the column of the
+    text, `json` further columns for the json member. `columns` has the set of each of those that
+    is not a base column.
+    """
+
+    image: str = "original"
+    quality: int = 90
+    max_side: int | None = None
+    resize: str = "longest"
+    txt: str = "caption"
+    json: tuple[str, ...] = ()
+    columns: Mapping[str, ColumnSet] = field(default_factory=dict)
+
+    def read_columns(self, root: str, shard: Shard) -> dict[str, list[Any]]:
+        """The columns that the json and the text need, as lists over the rows of a pool shard."""
+        names = dict.fromkeys([self.txt, *self.json])
+        base = read_base(root, shard, [name for name in names if name in BASE.names])
+        found = {name: base[name].to_pylist() for name in base.column_names}
+        for name in names:
+            if name not in found:
+                found[name] = self.columns[name].read(shard, [name])[name].to_pylist()
+        return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kept row: its base columns, the image bytes as stored, and the columns asked for."""
+
+    base: Mapping[str, Any]
+    image: bytes = field(repr=False)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> bytes:
+        key: bytes = self.base["key"]
+        return key
+
+
+def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes]:
+    """The members of a sample by extension, image first, then `txt` and `json`.
+
+    Raises Unreadable when the image can't be decoded where it has to be, NoCaption when the row
+    has no text. The json has one schema for all samples and holds no null: what may be missing
+    is inside strings of JSON.
+    """
+    text = row.columns[options.txt]
+    if text is None:
+        raise NoCaption("no_caption", f"{options.txt} is NULL")
+    data, extension, width, height = _image(row.image, options, max_pixels)
+    fields = {
+        "key": row.key.hex(),
+        "caption": text,
+        "width": width,
+        "height": height,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "captions": _text(row.base["captions"] or []),
+        "columns": _text({name: row.columns[name] for name in options.json}),
+        "provenance": _text(_provenance(row.base)),
+    }
+    return {extension: data, "txt": text.encode("utf-8"), "json": _text(fields).encode("utf-8")}
+
+
+def _provenance(base: Mapping[str, Any]) -> dict[str, Any]:
+    known = {n: base[n] for n in BASE.names if n not in _NOT_PROVENANCE and base[n] is not None}
+    sha = base["image_sha256"]
+    return known | ({} if sha is None else {"image_sha256": sha.hex()})
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _image(data: bytes, options: RenderOptions, max_pixels: int) -> tuple[bytes, str, int, int]:
+    """Image bytes to write, their extension, width and height."""
+    if options.image == "original" and options.max_side is None:
+        header = decoding.read_header(data, max_pixels=max_pixels)
+        written, extension = encoding.original(data, header)
+        return written, extension, header.width, header.height
+    pixels = decoding.decode(data, max_pixels=max_pixels)
+    if options.max_side is not None:
+        pixels = encoding.resize(pixels, options.max_side, options.resize)
+    extension = "jpg" if options.image == "original" else options.image
+    written = encoding.encode(pixels, extension, options.quality)
+    return written, extension, pixels.shape[1], pixels.shape[0]

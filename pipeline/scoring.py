@@ -1,0 +1,227 @@
+"""The score verb's plan: which scorers a recipe asks for, in which order, and what is due.
+
+`resolve` finds everything that can be wrong with the `score:` section before any data is read.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import catalog, decoding
+from pipeline.columns import ColumnSet
+from pipeline.conditions import check_condition, columns_of
+from pipeline.errors import RecipeError
+from pipeline.instances import (
+    FIELDS,
+    Instance,
+    Only,
+    base_types,
+    fingerprint,
+    known_parameters,
+)
+from pipeline.recipe import Recipe, ScoreEntry
+
+Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """All scorers of a recipe in an order that works, and who writes which column."""
+
+    instances: tuple[Instance, ...]
+
+    @property
+    def writers(self) -> dict[str, ColumnSet]:
+        return {name: i.columns for i in self.instances for name in i.columns.schema.names}
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Every column a condition may name, with its type."""
+        found = base_types()
+        for instance in self.instances:
+            found |= {column.name: column.type for column in instance.columns.schema}
+            found[instance.columns.error_column] = pa.string()
+        return found
+
+    def passes(self) -> Iterator[tuple[Instance, ...]]:
+        """Groups of scorers that run together: by level, CPU first, global ones alone."""
+        for level in sorted({instance.level for instance in self.instances}):
+            here = [i for i in self.instances if i.level == level]
+            for device in sorted({i.device for i in here if not i.is_global}, key="cpu".__ne__):
+                yield tuple(i for i in here if not i.is_global and i.device == device)
+            for instance in here:
+                if instance.is_global:
+                    yield (instance,)
+
+
+class Resolver:
+    """Builds instances one by one; a class because each may read what the earlier ones write."""
+
+    def __init__(
+        self, recipe: Recipe, root: str, pool_digest: str, survivors: Survivors, work: str
+    ) -> None:
+        self._recipe, self._root, self._pool = recipe, root, pool_digest
+        self._survivors, self._work = survivors, work
+        self._made: dict[str, Instance] = {}
+        self._writer_of: dict[str, Instance] = {}
+
+    def resolve(self, entries: Sequence[ScoreEntry], published: Mapping[str, Any]) -> Resolved:
+        for name, scorer in published.items():
+            self._add(name, scorer, ("columns", name))
+        for entry in entries:
+            self._add_entry(entry)
+        return Resolved(tuple(self._made.values()))
+
+    def _add_entry(self, entry: ScoreEntry) -> None:
+        at = ("score", entry.name)
+        try:
+            kind = catalog.scorer_class(entry.scorer or entry.name)
+        except RecipeError as error:
+            path = (*at, "scorer") if entry.scorer else at
+            raise self._recipe.error(error.message, *path) from error
+        self._check_parameters(entry, kind)
+        try:
+            scorer = kind(**{name: _frozen(value) for name, value in entry.params.items()})
+        except (TypeError, ValueError) as error:
+            raise self._recipe.error(f"scorer {entry.name!r}: {error}", *at) from error
+        self._add(entry.name, scorer, at, entry)
+
+    def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:
+        known = known_parameters(kind)
+        for name in entry.params:
+            if name not in known:
+                listed = ", ".join(sorted(known)) or "none"
+                raise self._recipe.error(
+                    f"scorer {entry.name!r} has no parameter {name!r}; known are {listed}",
+                    "score",
+                    entry.name,
+                    name,
+                )
+
+    def _add(
+        self, name: str, scorer: Any, at: tuple[str, ...], entry: ScoreEntry | None = None
+    ) -> None:
+        renames = dict(entry.columns) if entry else {}
+        try:
+            reads, writes = tuple(scorer.reads), scorer.writes
+        except ValueError as error:
+            raise self._recipe.error(f"scorer {name!r}: {error}", *at) from error
+        for old in renames:
+            if old not in writes.names:
+                raise self._recipe.error(
+                    f"scorer {name!r} writes no column {old!r}, only {', '.join(writes.names)}",
+                    *at,
+                    "columns",
+                    old,
+                )
+        schema = pa.schema([f.with_name(renames.get(f.name, f.name)) for f in writes])
+        self._check_new(name, schema, at)
+        columns_read = [column for column in reads if column not in FIELDS]
+        for column in columns_read:
+            self._provide(column, name, at)
+        inputs = {c: self._writer_of[c].columns for c in columns_read if c in self._writer_of}
+        identity = fingerprint(
+            scorer, {c: s.folder_name for c, s in inputs.items()}, str(decoding.DECODER_VERSION)
+        )
+        if hasattr(scorer, "reduce"):
+            identity = hashlib.blake2b(
+                f"{identity}{self._pool}".encode(), digest_size=8
+            ).hexdigest()
+        only = self._only(entry, at)
+        instance = Instance(
+            name=name,
+            scorer=scorer,
+            columns=ColumnSet(self._root, name, identity, schema, only.digest if only else ""),
+            renames=renames,
+            inputs=inputs,
+            only=only,
+        )
+        self._made[name] = replace(instance, level=self._level(instance))
+        for column in schema.names:
+            self._writer_of[column] = self._made[name]
+
+    def _check_new(self, name: str, schema: pa.Schema, at: tuple[str, ...]) -> None:
+        for column in [*schema.names, f"{name}_error"]:
+            if column in self._writer_of:
+                other = self._writer_of[column].name
+                raise self._recipe.error(
+                    f"scorers {other!r} and {name!r} both write {column!r};"
+                    f" rename one: columns: {{{column}: other_name}}",
+                    *at,
+                )
+            if column in base_types():
+                raise self._recipe.error(f"{column!r} is a base column; rename it", *at)
+
+    def _provide(self, column: str, reader: str, at: tuple[str, ...]) -> None:
+        """See that somebody writes a column: nobody yet means the scorer that does by default."""
+        if column in base_types() or column in self._writer_of:
+            return
+        provider = catalog.default_scorer_of(column)
+        if provider is not None and provider not in self._made and provider != reader:
+            entries = {entry.name for entry in self._recipe.scorers}
+            if provider in entries:
+                raise self._recipe.error(
+                    f"scorer {reader!r} reads {column!r}, which {provider!r} writes further down;"
+                    " a scorer reads columns of those above it",
+                    *at,
+                )
+            self._add(provider, catalog.scorer_class(provider)(), at)
+            if column in self._writer_of:
+                return
+        known = ", ".join(sorted([*base_types(), *self._writer_of]))
+        raise self._recipe.error(
+            f"scorer {reader!r} reads {column!r}, which nothing above it writes; known are {known}",
+            *at,
+        )
+
+    def _only(self, entry: ScoreEntry | None, at: tuple[str, ...]) -> Only | None:
+        if entry is None or entry.only is None:
+            return None
+        if isinstance(entry.only, str):
+            types = Resolved(tuple(self._made.values())).types
+            try:
+                check_condition(entry.only, types)
+            except RecipeError as error:
+                raise self._recipe.error(error.message, *at, "only") from error
+            reads = columns_of(entry.only)
+            inputs = {c: w.columns for c, w in self._writer_of.items() if c in reads}
+            return Only(condition=entry.only, inputs=inputs)
+        return self._only_survivors(entry, entry.only.survivors_of, at)
+
+    def _only_survivors(self, entry: ScoreEntry, step: str, at: tuple[str, ...]) -> Only:
+        try:
+            steps, reads_of_steps = self._survivors(step)
+        except RecipeError as error:
+            raise self._recipe.error(error.message, *at, "only") from error
+        missing = reads_of_steps - set(self._writer_of) - set(base_types())
+        if missing:
+            raise self._recipe.error(
+                f"only: the steps up to {step!r} read {', '.join(sorted(missing))}, which no scorer"
+                f" above {entry.name!r} writes",
+                *at,
+                "only",
+            )
+        inputs = {c: w.columns for c, w in self._writer_of.items() if c in reads_of_steps}
+        return Only(step=step, steps=steps, survivors_root=self._work, inputs=inputs)
+
+    def _level(self, instance: Instance) -> int:
+        """One more than what must be complete before: globals' inputs, and `only` conditions."""
+        level = 0
+        for column in instance.inputs:
+            writer = self._writer_of[column]
+            waits = instance.is_global or writer.is_global or writer.device != instance.device
+            level = max(level, writer.level + (1 if waits else 0))
+        if instance.only is not None:
+            for column in instance.only.inputs:
+                level = max(level, self._writer_of[column].level + 1)
+        return level
+
+
+def _frozen(value: Any) -> Any:
+    """Lists of a recipe as tuples, so that scorers are hashable and can't be changed."""
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    return value

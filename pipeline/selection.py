@@ -1,0 +1,205 @@
+"""The select verb's plan: steps of the recipe over column sets of the pool, to verdicts on disk.
+
+What is wrong with a step is found before any data is read. A selection has a digest of its
+steps and of every column set it reads; verdicts of that digest are never made twice.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import storage, verdicts
+from pipeline.columns import ColumnSet
+from pipeline.errors import CurationError, RecipeError
+from pipeline.pool import BASE, Pool, Shard, read_base
+from pipeline.recipe import Recipe, StepEntry
+from pipeline.scoring import Resolved
+from pipeline.select import Resources, Summary, select
+from pipeline.steps import TAKEDOWN, Step, Subset, check_steps, columns_read, parse_step, steps_until
+from pipeline.verdicts import Verdicts, VerdictWriter
+
+REPORT_BY = ("source", "domain", "language")
+
+
+@dataclass(frozen=True)
+class SelectionPlan:
+    """Steps, the column sets they read, and where the verdicts go."""
+
+    steps: Mapping[str, Step]
+    inputs: Mapping[str, ColumnSet]
+    report_by: tuple[str, ...]
+    folder: str
+    work: str
+    pool_digest: str
+
+    @property
+    def digest(self) -> str:
+        """Names the selection: equal digests are equal verdicts."""
+        value = {
+            "steps": describe(self.steps),
+            "columns": {name: s.folder_name for name, s in sorted(self.inputs.items())},
+            "pool": self.pool_digest,
+            "report_by": self.report_by,
+        }
+        text = json.dumps(value, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def until(self, step: str, folder: str) -> "SelectionPlan":
+        """The selection up to and including a step, with a folder of its own."""
+        steps = steps_until(self.steps, step)
+        reads = set(columns_read(steps))
+        inputs = {name: s for name, s in self.inputs.items() if name in reads}
+        return replace(self, steps=steps, inputs=inputs, report_by=(), folder=folder)
+
+    def open(self) -> Verdicts | None:
+        """The verdicts of this very selection, if they are there."""
+        return verdicts.open_verdicts(self.folder, self.digest)
+
+
+def plan_selection(
+    recipe: Recipe, out: str, resolved: Resolved, made: Pool | None
+) -> SelectionPlan:
+    """The selection of a recipe. Raises RecipeError that points at the step that is wrong."""
+    steps: dict[str, Step] = {}
+    for entry in recipe.steps:
+        try:
+            step = _step(recipe, entry)
+            check_steps({entry.name: step}, resolved.types)
+        except RecipeError as error:
+            raise recipe.error(error.message, *entry.path) from error
+        steps[entry.name] = step
+    writers = resolved.writers
+    report_by = tuple(n for n in REPORT_BY if n in BASE.names or n in writers)
+    wanted = [*columns_read(steps), *report_by]
+    return SelectionPlan(
+        steps=steps,
+        inputs={name: writers[name] for name in wanted if name in writers},
+        report_by=report_by,
+        folder=storage.join(out, "verdicts"),
+        work=storage.join(out, "work"),
+        pool_digest=made.digest if made else "",
+    )
+
+
+def _step(recipe: Recipe, entry: StepEntry) -> Step:
+    written = entry.rule.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+    if entry.max_drop is not None:
+        written["max_drop"] = entry.max_drop
+    step = parse_step(written)
+    if isinstance(step, Subset):
+        path = recipe.resolve(step.path)
+        if not storage.exists(path):
+            raise RecipeError(f"step {entry.name!r}: there is no file {path}")
+        step = replace(step, path=path)
+    return step
+
+
+def survivors_of(recipe: Recipe, step: str) -> tuple[str, frozenset[str]]:
+    """What the selection up to a step is made of, and the columns that it reads."""
+    steps = {entry.name: _step(recipe, entry) for entry in recipe.steps}
+    prefix = steps_until(steps, step)
+    return json.dumps(describe(prefix), sort_keys=True), frozenset(columns_read(prefix))
+
+
+def describe(steps: Mapping[str, Step]) -> list[dict[str, Any]]:
+    """Steps as plain data, in order; a subset by the digest of its list, not by its place."""
+    return [{"name": name, "kind": step.keyword, **_identity(step)} for name, step in steps.items()]
+
+
+def _identity(step: Step) -> dict[str, Any]:
+    fields = {k: v for k, v in dataclasses.asdict(step).items() if k != "max_drop"}
+    if isinstance(step, Subset):
+        with storage.open_input(step.path) as stream:
+            fields["path"] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return fields
+
+
+def run_selection(plan: SelectionPlan, made: Pool, memory_limit: str) -> Verdicts:
+    """Make the verdicts unless they are there; bounded in memory by `memory_limit`, then on disk."""
+    found = plan.open()
+    if found is not None:
+        return found
+    if not storage.is_local(plan.work):
+        raise CurationError(f"{plan.work}: selecting needs a local output directory to spill to")
+    verdicts.clear(plan.folder)
+    failed: Counter[str] = Counter()
+    resources = Resources(Path(storage.local(plan.work)) / "spill", memory_limit)
+    rows = _counted(batches(plan, made), failed)
+    with select(rows, plan.steps, resources, report_by=plan.report_by) as selection:
+        writer = VerdictWriter(plan.folder, made)
+        for batch in selection.verdicts():
+            writer.write(pa.Table.from_batches([batch]))
+        summary = _summary(plan, made, selection.summary, failed)
+        return writer.finish(plan.digest, summary)
+
+
+def _counted(rows: Iterator[pa.RecordBatch], failed: Counter[str]) -> Iterator[pa.RecordBatch]:
+    """The same batches; the reasons of failed rows are counted on the way."""
+    for batch in rows:
+        for pair in pc.value_counts(batch["failed"].drop_null()).to_pylist():
+            failed[pair["values"]] += pair["counts"]
+        yield batch
+
+
+def _summary(
+    plan: SelectionPlan, made: Pool, found: Summary, failed: Counter[str]
+) -> dict[str, Any]:
+    """The selection in plain data: what the report, the manifest and the ledger are made from."""
+    survivors = dict(found.attrition)
+    left = made.rows - sum(failed.values())
+    dropped = {}
+    for name in (TAKEDOWN, *plan.steps):
+        if name in survivors:
+            dropped[name], left = left - survivors[name], survivors[name]
+    return {
+        "rows": made.rows,
+        "failed": dict(sorted(failed.items())),
+        "dropped": dropped,
+        "kept": found.kept,
+        "copies": found.copies,
+        "steps": describe(plan.steps),
+        "cuts": [dataclasses.asdict(cut) for cut in found.cuts],
+        "breakdowns": [dataclasses.asdict(breakdown) for breakdown in found.breakdowns],
+        "warnings": list(found.warnings),
+    }
+
+
+def batches(plan: SelectionPlan, made: Pool) -> Iterator[pa.RecordBatch]:
+    """Rows of the pool in order with the columns that the steps read, a shard at a time."""
+    wanted = [*dict.fromkeys([*columns_read(plan.steps), *plan.report_by])]
+    for number, shard in enumerate(made.shards):
+        yield _batch(plan, made.root, number, shard, wanted)
+
+
+def _batch(
+    plan: SelectionPlan, root: str, number: int, shard: Shard, wanted: list[str]
+) -> pa.RecordBatch:
+    from_base = [name for name in wanted if name not in plan.inputs and name not in _ALWAYS]
+    base = read_base(root, shard, [*_ALWAYS, *from_base])
+    fields: dict[str, Any] = {
+        "shard": pa.array([number] * shard.rows, pa.int32()),
+        "row": pa.array(range(shard.rows), pa.int32()),
+        **{name: _whole(base[name]) for name in base.column_names},
+    }
+    for columns in {s.folder: s for s in plan.inputs.values()}.values():
+        names = [n for n, s in plan.inputs.items() if s.folder == columns.folder]
+        table = columns.read(shard, names)
+        fields |= {name: _whole(table[name]) for name in names}
+    return pa.record_batch(list(fields.values()), names=list(fields))
+
+
+_ALWAYS = ("key", "failed")
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

@@ -1,0 +1,123 @@
+"""Tar shards in webdataset layout, read and written here and nowhere else.
+
+What we write is a function of the samples alone. What we read may come from strangers: nothing
+is ever extracted to disk, links are not followed, and every group of members becomes a sample or
+a reason.
+"""
+
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import IO
+
+from pipeline import storage
+
+_BLOCK = 512
+END = b"\0" * (2 * _BLOCK)  # two zero blocks end an archive
+_DAMAGE = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample as stored: raw member bytes by extension under one key.
+
+    `failed` is a reason when the group of members is not a sample, with `detail` for a person.
+    """
+
+    key: str
+    parts: dict[str, bytes] = field(repr=False)
+    failed: str | None = None
+    detail: str | None = None
+
+
+def read_shard(path: str, *, headers_only: bool = False) -> Iterator[Sample]:
+    """Yield the samples of a tar in tar order: adjacent members with one key are a sample.
+
+    The key is the member's name up to the first dot of its base name, as in webdataset. A tar
+    that ends in the middle ends with a failed sample that says so. With `headers_only` parts are
+    empty and no data is read.
+    """
+    with storage.open_input(path) as stream:
+        for key, group in groupby(_members(stream, headers_only), key=lambda m: m[0]):
+            yield _sample(key, [(extension, data) for _, extension, data in group])
+
+
+def _sample(key: str, members: list[tuple[str, bytes | str]]) -> Sample:
+    parts: dict[str, bytes] = {}
+    for extension, data in members:
+        if isinstance(data, str):
+            return Sample(key, {}, extension, data)
+        if extension in parts:
+            return Sample(key, {}, "duplicate_member", f"two members {extension!r}")
+        parts[extension] = data
+    return Sample(key, parts)
+
+
+def _members(stream: IO[bytes], headers_only: bool) -> Iterator[tuple[str, str, bytes | str]]:
+    """(key, extension, data) per member; for what can't be read (key, reason, detail)."""
+    at = "the start"
+    try:
+        with tarfile.open(fileobj=stream, mode="r:*") as tar:
+            for member in tar:
+                folder, slash, name = member.name.rpartition("/")
+                base, _, extension = name.partition(".")
+                key = folder + slash + base
+                if member.isfile():
+                    data = b"" if headers_only else _data(tar, member)
+                    yield key, extension.lower(), data
+                elif not member.isdir():
+                    yield key, "not_a_file", f"{member.name!r} is a link or a device"
+                at = f"byte {member.offset_data + -(-member.size // _BLOCK) * _BLOCK}"
+    except _DAMAGE as error:
+        yield "", "truncated_archive", f"the tar can't be read after {at}: {error}"
+
+
+def _data(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = tar.extractfile(member)
+    data = stream.read() if stream is not None else b""
+    if len(data) != member.size:
+        raise EOFError(f"{member.name!r} has {len(data)} of {member.size} bytes")
+    return data
+
+
+class ShardWriter:
+    """Writes samples to an open tar as they come; a class because it holds the open file.
+
+    The bytes depend on nothing but the samples: no times, owners or host names enter.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.samples = 0
+
+    def write(self, sample: Sample) -> None:
+        """Append one sample, its members in the order given."""
+        for extension, data in sample.parts.items():
+            self._stream.write(member(f"{sample.key}.{extension}", data))
+        self.samples += 1
+
+    def close(self) -> None:
+        self._stream.write(END)
+
+
+def member(name: str, data: bytes) -> bytes:
+    """A whole tar member: header, data, and zeros up to the next block."""
+    header = tarfile.TarInfo(name)
+    header.size = len(data)
+    head = header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    return head + data + b"\0" * (-len(data) % _BLOCK)
+
+
+def write_shard(path: str, samples: Iterable[Sample]) -> int:
+    """Write samples to a tar, complete or absent, and return their number."""
+    with storage.writing(path) as temporary:
+        with open(temporary, "wb") as stream:
+            writer = ShardWriter(stream)
+            for sample in samples:
+                writer.write(sample)
+            writer.close()
+        return writer.samples

@@ -1,0 +1,97 @@
+"""From the `sources:` section of a recipe to sources that can be read."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.errors import RecipeError
+from pipeline.recipe import Recipe
+from pipeline.recipe_sections import (
+    DataCompSource,
+    FolderSource,
+    Img2datasetSource,
+    ParquetSource,
+    TableSource,
+    WebDatasetSource,
+)
+from pipeline.sources.base import Source, Unit
+from pipeline.sources.datacomp import DataCompMetadata
+from pipeline.sources.folder import Folder, caption_table
+from pipeline.sources.img2dataset import Img2datasetOutput
+from pipeline.sources.parquet import ParquetImages
+from pipeline.sources.urls import UrlTable
+from pipeline.sources.webdataset import WebDataset
+
+
+def make_sources(recipe: Recipe) -> dict[str, Source]:
+    """Every source of a recipe by name, in its order; nothing is opened but caption tables."""
+    return {
+        name: _MAKE[type(section)](name, section, recipe)
+        for name, section in recipe.sources.items()
+    }
+
+
+def all_units(recipe: Recipe, sources: dict[str, Source]) -> list[Unit]:
+    """The units of all sources, in order. Raises RecipeError that points into the recipe."""
+    units: list[Unit] = []
+    for name, source in sources.items():
+        try:
+            units += source.units()
+        except RecipeError as error:
+            raise recipe.error(error.message, "sources", name) from error
+    return units
+
+
+def _folder(name: str, section: FolderSource, recipe: Recipe) -> Source:
+    root = recipe.resolve(section.folder)
+    if section.captions is None:
+        return Folder(name, root)
+    return Folder(name, root, caption_table(recipe.resolve(section.captions), name))
+
+
+def _table(name: str, section: TableSource, recipe: Recipe) -> Source:
+    return UrlTable(
+        name=name,
+        pattern=recipe.resolve(section.table),
+        url=section.url,
+        captions=section.caption or (),
+        key=section.key,
+        threads=section.fetch.threads,
+        timeout_s=section.fetch.timeout_s,
+        retries=section.fetch.retries,
+        allow_hosts=section.fetch.allow_hosts,
+    )
+
+
+def _webdataset(name: str, section: WebDatasetSource, recipe: Recipe) -> Source:
+    pattern = recipe.resolve(section.webdataset)
+    if section.captions is None:
+        return WebDataset(name, pattern)
+    return WebDataset(name, pattern, section.captions)
+
+
+def _img2dataset(name: str, section: Img2datasetSource, recipe: Recipe) -> Source:
+    return Img2datasetOutput(name, recipe.resolve(section.img2dataset))
+
+
+def _parquet(name: str, section: ParquetSource, recipe: Recipe) -> Source:
+    return ParquetImages(
+        name=name,
+        pattern=recipe.resolve(section.parquet),
+        image=section.image,
+        captions=section.caption or (),
+        key=section.key,
+    )
+
+
+def _datacomp(name: str, section: DataCompSource, recipe: Recipe) -> Source:
+    return DataCompMetadata(name, recipe.resolve(section.datacomp))
+
+
+_MAKE: dict[type[Any], Callable[[str, Any, Recipe], Source]] = {
+    FolderSource: _folder,
+    TableSource: _table,
+    WebDatasetSource: _webdataset,
+    Img2datasetSource: _img2dataset,
+    ParquetSource: _parquet,
+    DataCompSource: _datacomp,
+}

@@ -1,0 +1,220 @@
+"""Files, local or behind any fsspec URL: a file this module writes is complete or absent.
+
+A local file gets a temporary name in its own folder and is renamed into place; an object store
+gets one upload to the final name. What a kill leaves behind is a `*.tmp`, never half a file.
+"""
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import IO, Any
+
+import fsspec
+
+from pipeline.errors import BusyBuild
+
+_TEMPORARY = ".tmp"
+_OURS = re.compile(r"\.[0-9a-f]{32}\.tmp$")
+
+
+def is_local(path: str) -> bool:
+    """Whether a path lies in the local file system (no `scheme://`, or `file://`)."""
+    return "://" not in path or path.startswith("file://")
+
+
+def local(path: str) -> str:
+    """A local path without its `file://`."""
+    return path.removeprefix("file://")
+
+
+def join(root: str, *parts: str) -> str:
+    """One path of a root and names below it, for local paths and URLs alike."""
+    return "/".join([root.rstrip("/") or "/", *parts])
+
+
+def exists(path: str) -> bool:
+    if is_local(path):
+        return os.path.exists(local(path))
+    system, name = fsspec.core.url_to_fs(path)
+    return bool(system.exists(name))
+
+
+def is_folder(path: str) -> bool:
+    if is_local(path):
+        return os.path.isdir(local(path))
+    system, name = fsspec.core.url_to_fs(path)
+    return bool(system.isdir(name))
+
+
+def size(path: str) -> int:
+    """Size in bytes; FileNotFoundError when there is no such file."""
+    if is_local(path):
+        return os.stat(local(path)).st_size
+    system, name = fsspec.core.url_to_fs(path)
+    return int(system.size(name))
+
+
+def open_input(path: str) -> IO[bytes]:
+    """Open a file for reading in binary, seekable."""
+    if is_local(path):
+        return open(local(path), "rb")
+    system, name = fsspec.core.url_to_fs(path)
+    stream: IO[bytes] = system.open(name, "rb")
+    return stream
+
+
+def read_bytes(path: str) -> bytes:
+    with open_input(path) as stream:
+        return stream.read()
+
+
+def read_json(path: str) -> Any:
+    return json.loads(read_bytes(path))
+
+
+@contextlib.contextmanager
+def writing(path: str, *, durable: bool = True) -> Iterator[str]:
+    """Yield the name of a local temporary file; it becomes `path` when the block ends well.
+
+    When the block raises, nothing is left at `path` that was not there before. `durable` files
+    are on disk before they have their name; a file whose readers notice damage may do without.
+    """
+    if is_local(path):
+        temporary = f"{local(path)}.{uuid.uuid4().hex}{_TEMPORARY}"
+        os.makedirs(os.path.dirname(temporary) or ".", exist_ok=True)
+        try:
+            yield temporary
+            if durable:
+                _flush(temporary)
+            os.replace(temporary, local(path))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = os.path.join(folder, "upload")
+        yield temporary
+        system, name = fsspec.core.url_to_fs(path)
+        system.makedirs(os.path.dirname(name), exist_ok=True)
+        system.put_file(temporary, name)
+
+
+def _flush(path: str) -> None:
+    """Have the data on disk before the name points to it, so that a power cut can't undo it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: str, data: bytes) -> None:
+    with writing(path) as temporary, open(temporary, "wb") as stream:
+        stream.write(data)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write JSON with sorted keys: equal values are equal bytes."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder with all below it; nothing happens when it is not there."""
+    if is_local(path):
+        name = local(path)
+        if os.path.isdir(name):
+            shutil.rmtree(name)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+        return
+    system, name = fsspec.core.url_to_fs(path)
+    if system.exists(name):
+        system.rm(name, recursive=True)
+
+
+def expand(pattern: str) -> list[str]:
+    """The files that a pattern names, sorted: `{00000..00009}`, `{a,b}`, `*`, `**`, `?`.
+
+    A pattern without such signs names itself, whether or not the file is there; a folder or a
+    glob without a match gives an empty list.
+    """
+    paths: set[str] = set()
+    for name in _braces(pattern):
+        if not glob.has_magic(name):
+            paths.add(name)
+        elif is_local(name):
+            paths.update(p for p in glob.glob(local(name), recursive=True) if os.path.isfile(p))
+        else:
+            system, inside = fsspec.core.url_to_fs(name)
+            paths.update(system.unstrip_protocol(p) for p in system.glob(inside))
+    return sorted(paths)
+
+
+def _braces(pattern: str) -> list[str]:
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        return [pattern]
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    if numbers is not None:
+        first, last = numbers.groups()
+        choices = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
+    else:
+        choices = match[1].split(",")
+    head, tail = pattern[: match.start()], pattern[match.end() :]
+    return [name for choice in choices for name in _braces(head + choice + tail)]
+
+
+def files_below(folder: str) -> list[str]:
+    """Every file below a folder, as paths relative to it, sorted; hidden ones are left out."""
+    if is_local(folder):
+        root = local(folder)
+        found = []
+        for parent, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found += [os.path.relpath(os.path.join(parent, n), root) for n in names if n[0] != "."]
+        return sorted(found)
+    system, name = fsspec.core.url_to_fs(folder)
+    prefix = name.rstrip("/") + "/"
+    paths = (path.removeprefix(prefix) for path in system.find(name))
+    return sorted(p for p in paths if not any(part[0] == "." for part in p.split("/")))
+
+
+@contextlib.contextmanager
+def lock(folder: str, *, shared: bool = False) -> Iterator[None]:
+    """Hold an output directory: alone, or together with other `shared` holders.
+
+    Raises BusyBuild when somebody else holds it. The lock ends with the process, however it
+    ends. Object stores have none: there the writes are harmless when made twice.
+    """
+    if not is_local(folder):
+        yield
+        return
+    os.makedirs(local(folder), exist_ok=True)
+    with open(os.path.join(local(folder), ".lock"), "a+b") as stream:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(stream, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyBuild(
+                f"{folder}: another pairmill is building here; wait for it, or give another --out"
+            ) from None
+        yield
+
+
+def sweep(folder: str) -> None:
+    """Remove what killed writers left under a local folder; only for the holder of its lock."""
+    if not is_local(folder):
+        return
+    for parent, _, names in os.walk(local(folder)):
+        for name in names:
+            if _OURS.search(name):
+                os.unlink(os.path.join(parent, name))

@@ -1,0 +1,152 @@
+"""Verdicts on disk: one row per row of the pool, in pool order, and an index written last.
+
+A file holds the rows of many shards; the index says of which. No index, no selection.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.errors import DamagedFile
+from pipeline.pool import Pool
+
+SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("key", pa.binary(16), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),  # "kept", "failed", or a step's name
+        pa.field("times", pa.int32(), nullable=False),  # copies; 0 unless kept
+    ]
+)
+KEPT, FAILED = "kept", "failed"
+ROWS_PER_FILE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """A finished selection in `folder`; `summary` is what the selection said of itself."""
+
+    folder: str
+    digest: str
+    shards: tuple[str, ...]
+    rows: tuple[int, ...]
+    files: tuple[int, ...]  # first shard of each file
+    summary: Mapping[str, Any]
+
+    def of_shard(self, name: str) -> pa.Table:
+        """The verdicts of one pool shard, in the order of its base rows."""
+        number = self.shards.index(name)
+        file = max(i for i, first in enumerate(self.files) if first <= number)
+        start = sum(self.rows[self.files[file] : number])
+        table = _read(storage.join(self.folder, f"{file:05d}.parquet"))
+        part = table.slice(start, self.rows[number])
+        if len(part) != self.rows[number]:
+            raise DamagedFile(f"{self.folder}: {len(part)} verdicts for {self.rows[number]} rows")
+        return part
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All verdicts in pool order, a file at a time."""
+        for file in range(len(self.files)):
+            yield _read(storage.join(self.folder, f"{file:05d}.parquet"))
+
+
+@lru_cache(maxsize=2)
+def _read(path: str) -> pa.Table:
+    try:
+        with storage.open_input(path) as stream:
+            return pq.read_table(stream)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFile(f"{path}: can't be read, select again: {error}") from error
+
+
+def open_verdicts(folder: str, digest: str | None = None) -> Verdicts | None:
+    """The selection in `folder`; None when there is none, or another than `digest` names."""
+    path = storage.join(folder, "index.json")
+    if not storage.exists(path):
+        return None
+    value = storage.read_json(path)
+    if digest is not None and value["digest"] != digest:
+        return None
+    return Verdicts(
+        folder=folder,
+        digest=value["digest"],
+        shards=tuple(value["shards"]),
+        rows=tuple(value["rows"]),
+        files=tuple(value["files"]),
+        summary=value["summary"],
+    )
+
+
+def clear(folder: str) -> None:
+    """Take back a selection before another is written: first the index, then the rest."""
+    storage.remove(storage.join(folder, "index.json"))
+    storage.remove(folder)
+    _read.cache_clear()
+
+
+class VerdictWriter:
+    """Cuts a stream of verdicts in pool order into files; a class because it holds what is open.
+
+    Files end where a shard ends, at about ROWS_PER_FILE rows.
+    """
+
+    def __init__(self, folder: str, pool: Pool) -> None:
+        self._folder, self._pool = folder, pool
+        self._pending: list[pa.Table] = []
+        self._held = 0
+        self._files: list[int] = []
+        self._cuts = list(_cuts([shard.rows for shard in pool.shards]))
+
+    def write(self, table: pa.Table) -> None:
+        """Append verdicts; they must come in pool order."""
+        self._pending.append(table.cast(SCHEMA))
+        self._held += len(table)
+        while len(self._files) < len(self._cuts) and self._held >= self._cuts[len(self._files)][1]:
+            self._flush()
+
+    def _flush(self) -> None:
+        first, rows = self._cuts[len(self._files)]
+        held = pa.concat_tables(self._pending)
+        path = storage.join(self._folder, f"{len(self._files):05d}.parquet")
+        with storage.writing(path) as temporary:
+            pq.write_table(held.slice(0, rows), temporary, compression="zstd")
+        self._files.append(first)
+        self._pending, self._held = [held.slice(rows)], self._held - rows
+
+    def finish(self, digest: str, summary: Mapping[str, Any]) -> Verdicts:
+        """Write the index. Raises DamagedFile when rows are missing or left over."""
+        if self._held or len(self._files) != len(self._cuts):
+            raise DamagedFile(
+                f"{self._folder}: wrote {len(self._files)} of {len(self._cuts)} verdict files,"
+                f" {self._held} rows left over"
+            )
+        value = {
+            "format": 1,
+            "digest": digest,
+            "shards": [shard.name for shard in self._pool.shards],
+            "rows": [shard.rows for shard in self._pool.shards],
+            "files": self._files,
+            "summary": summary,
+        }
+        storage.write_json(storage.join(self._folder, "index.json"), value)
+        found = open_verdicts(self._folder, digest)
+        assert found is not None
+        return found
+
+
+def _cuts(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first shard, rows) of every file."""
+    first = held = 0
+    for number, count in enumerate(rows):
+        held += count
+        if held >= ROWS_PER_FILE:
+            yield first, held
+            first, held = number + 1, 0
+    if first < len(rows):
+        yield first, held

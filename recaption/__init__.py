@@ -1,0 +1,1 @@
+"""Captioners and translators: they add captions and never overwrite one."""
