@@ -17,6 +17,7 @@ from pipeline.keys import digest
 from pipeline.pool import Pool
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
+from pipeline.record import write_record
 from pipeline.run import Engine, run_stage
 from pipeline.score import ScoreJob, score_shard, stale
 from pipeline.scoring import Resolved, Resolver
@@ -170,6 +171,7 @@ class Build:
         made = self.open_pool()
         resolved, plan = self.resolve(made)
         self._require_scored(made, resolved)
+        write_record(self, resolved)
         verdicts = run_selection(plan, made, self.memory_limit)
         for warning in verdicts.summary["warnings"]:
             _LOGGER.warning("%s", warning)

@@ -138,16 +138,15 @@ def plan(recipe: Recipe, out: Out) -> None:
 
 @app.command()
 def explain(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, or the start of one.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A key, the start of one, a source key or a URL.")
+    ],
     out: Out,
-    recipe: Annotated[
-        str | None, typer.Option(help="The recipe, if not the one last built here.")
-    ] = None,
 ) -> None:
     """One row's whole story: source, columns, verdict, and the shard it went to."""
     from pipeline import explain as explaining
 
-    explaining.show(key, _absolute(out), recipe)
+    explaining.show(key, _absolute(out))
 
 
 @app.command()

@@ -351,18 +351,17 @@ class StrictDaskResult(DaskRunnerResult):
 
     def _wait(self, duration: float | None) -> None:
         started = seen = asked = time.monotonic()
-        pending = list(self.futures)
-        while pending := [future for future in pending if future.status == "pending"]:
-            time.sleep(POLL_S)
-            self.tick()
+        while any(future.status in ("pending", "lost") for future in self.futures):
             now = time.monotonic()
             if duration is not None and now - started > duration / 1000:
                 raise CurationError(f"not finished within {duration / 1000:g} s")
+            if now - seen > NO_WORKERS_S:
+                raise CurationError(f"the cluster has had no workers for {NO_WORKERS_S:g} s")
             if now - asked > WORKERS_EVERY_S:
                 asked = now
                 seen = now if self._workers() else seen
-            if now - seen > NO_WORKERS_S:
-                raise CurationError(f"the cluster has had no workers for {NO_WORKERS_S:g} s")
+            self.tick()
+            time.sleep(POLL_S)
         _raise_first(self.futures)
 
     def _workers(self) -> int:
@@ -371,7 +370,7 @@ class StrictDaskResult(DaskRunnerResult):
 
 def _raise_first(futures: Sequence[Future[Any]]) -> None:
     states = Counter(future.status for future in futures)
-    if states["cancelled"] or states["lost"]:
+    if states["cancelled"]:
         raise CurationError("the connection with the Dask scheduler was lost")
     errors = [future.exception() for future in futures if future.status == "error"]
     others = [error for error in errors if not isinstance(error, KilledWorker)]

@@ -83,12 +83,12 @@ def readable(table: pa.Table) -> pa.Table:
     for position, field in enumerate(table.schema):
         if not pa.types.is_floating(field.type):
             continue
-        column, kind = table.column(position), field.type
-        if pa.types.is_float16(kind):
-            column, kind = column.cast(pa.float32()), pa.float32()
+        given = column = table.column(position)
+        if pa.types.is_float16(field.type):
+            column = column.cast(pa.float32())
         finite = pc.is_finite(column)
         if not pc.all(finite).as_py():
-            column = pc.if_else(finite, column, pa.scalar(None, kind))
-        if column is not table.column(position):
+            column = pc.if_else(finite, column, pa.scalar(None, column.type))
+        if column is not given:
             table = table.set_column(position, field.name, column)
     return table

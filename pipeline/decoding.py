@@ -61,7 +61,7 @@ def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXEL
     (rounded up) that leaves N pixels on the short side; a picture that has fewer comes whole.
     JPEG is scaled by its DCT, every other format by averages after decoding. A whole JPEG has the
     very pixels that Pillow gives. A broken ICC profile is ignored, as browsers do, and so are
-    gAMA, cHRM and cICP. Raises Unreadable; memory stays below some 20 bytes per pixel.
+    gAMA, cHRM and cICP. Raises Unreadable; memory stays below some 25 bytes per pixel.
     """
     picture = _picture(data, max_pixels)
     factor = _reduction(min(picture.width, picture.height), at_least)
@@ -123,9 +123,10 @@ def _unpack_jpeg(data: bytes, picture: Picture, factor: int) -> Pixels:
     try:
         return _libjpeg(data, picture, factor)
     except ValueError as fault:
-        if "subsampling" in str(fault):
-            return _unpack_rare_jpeg(data, picture, factor)
+        rare = "subsampling" in str(fault)
     bare = jpeg.strip_jpeg_metadata(data)
+    if rare:
+        return _unpack_rare_jpeg(bare, picture, factor)
     try:
         return _libjpeg(bare, picture, factor)
     except ValueError as fault:
@@ -282,8 +283,10 @@ def _turn(pixels: Pixels, orientation: int) -> Pixels:
     """Pixels upright: the eight values of the EXIF standard, of which 5 to 8 swap the sides."""
     if orientation == 1:
         return pixels
+    cells = pixels.view("V3")[:, :, 0]  # whole pixels are copied twice as fast as three bytes
     if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
+        cells = cells.T
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return np.ascontiguousarray(pixels[::rows, ::columns])
+    turned = np.ascontiguousarray(cells[::rows, ::columns])
+    return turned.view(np.uint8).reshape(*turned.shape, 3)

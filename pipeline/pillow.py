@@ -1,7 +1,8 @@
 """Hands bytes to the one decoder of Pillow that fits them, and names what may come back.
 
-Pillow's own `Image.open` tries decoder after decoder and warns; here nothing is tried, printed or
-warned of, and whatever hostile bytes make a decoder raise becomes Unreadable.
+Pillow's own `Image.open` tries decoder after decoder and warns; here nothing is tried or warned
+of, and whatever hostile bytes make a decoder raise becomes Unreadable. One thing can't be helped:
+libtiff says on stderr what is wrong with a damaged TIFF, and Pillow has no way to silence it.
 """
 
 import struct
@@ -44,6 +45,7 @@ _FAULTS = (
     IndexError,
     EOFError,
     OverflowError,
+    RuntimeError,  # what the AVIF decoder raises
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -70,6 +72,8 @@ def loaded(data: bytes, format: str, size: tuple[int, int]) -> Image.Image:
         raise Unreadable("corrupt", f"{format} of {size} pixels opens with {image.size}")
     with _faults(format):
         image.load()
+    if image.mode == "P" and image.palette is None:
+        raise Unreadable("corrupt", f"{format} without the palette that its colours are from")
     return image
 
 
@@ -92,7 +96,7 @@ def _reason(fault: Exception) -> str:
     text = str(fault).lower()
     if isinstance(fault, Image.DecompressionBombError):
         return "too_many_pixels"
-    if isinstance(fault, EOFError) or "truncat" in text or "not enough" in text:
+    if "truncat" in text or "not enough" in text:
         return "truncated"
     if "unsupported" in text or "not supported" in text or "unknown pixel mode" in text:
         return "unsupported"

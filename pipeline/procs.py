@@ -159,7 +159,7 @@ class Supervisor:
         for name, task in worker.held.items():
             self._deaths[name] += 1
             if self._deaths[name] < MAX_DEATHS:
-                self._queue.appendleft(task)
+                self._queue.append(task)  # last, in case it is the cause
             else:
                 self._left -= 1
                 self._on_lost(name, f"worker died {MAX_DEATHS} times while running it ({how})")

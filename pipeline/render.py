@@ -78,11 +78,15 @@ def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes
         "width": width,
         "height": height,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "captions": _text(row.base["captions"] or []),
+        "captions": _text([_without_null(c) for c in row.base["captions"] or []]),
         "columns": _text({name: row.columns[name] for name in options.json}),
         "provenance": _text(_provenance(row.base)),
     }
     return {extension: data, "txt": text.encode("utf-8"), "json": _text(fields).encode("utf-8")}
+
+
+def _without_null(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _provenance(base: Mapping[str, Any]) -> dict[str, Any]:

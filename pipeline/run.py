@@ -71,8 +71,7 @@ def run_stage(
     engine broke down: a rerun then takes up what is missing.
     """
     names = check_names(name for name, _ in tasks)
-    for name in names:
-        storage.remove(stage.record_path(name))
+    _forget(stage, names)
     watch = _Watch(stage, uuid.uuid4().hex, names, progress or LogProgress())
     if tasks:
         with watch:
@@ -88,6 +87,14 @@ def run_stage(
     return {name: watch.records[name]["stats"] for name in names}
 
 
+def _forget(stage: Stage, names: list[str]) -> None:
+    try:
+        for name in names:
+            storage.remove(stage.record_path(name))
+    except OSError as error:
+        raise CurationError(f"{stage.ledger}: can't remove old records: {reason(error)}") from error
+
+
 class _Watch:
     """Follows a stage by the records of its tasks, the same way on every engine. Mutable."""
 
@@ -99,8 +106,9 @@ class _Watch:
     def __enter__(self) -> None:
         self._progress.begin(self._stage.name, len(self.pending))
 
-    def __exit__(self, *_: object) -> None:
-        self._read()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._read()
         self._progress.finish()
 
     def poll(self) -> None:

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import decoding, shards
 from pipeline.asked import asked_rows, known_values
 from pipeline.errors import DamagedFile
 from pipeline.instances import FIELDS, Instance
-from pipeline.pool import BASE, Pool, Shard, read_base, tar_path
+from pipeline.pool import BASE, Shard, read_base, tar_path
 
 CHUNK = 32  # samples decoded at a time, when no scorer wants larger batches
 CHUNK_PIXELS = 32_000_000  # and never more pixels at once than this, one image excepted
@@ -215,14 +214,17 @@ class Result:
                 for name, values in self.values.items():
                     values[row] = columns[name][row]
                 self.errors[row], self.done[row] = errors[row], True
+                sha = self._sha(row, rows)
+                if sha is not None:
+                    self.first.setdefault(sha, row)
 
     def open_rows(self, rows: Rows) -> Iterator[int]:
         """Rows that this scorer is asked for and that can hold what it reads."""
         stored_only = self.instance.reads_pixels
         for row, ok in enumerate(rows.ok):
-            if ok and self.asked[row] and not self.done[row]:
-                if rows.stored[row] or not stored_only:
-                    yield row
+            open_ = ok and self.asked[row] and not self.done[row]
+            if open_ and (rows.stored[row] or not stored_only):
+                yield row
 
     def add(self, chunk: Chunk, rows: Rows) -> None:
         """Score the rows of a chunk that hold everything the scorer reads."""
@@ -231,7 +233,7 @@ class Result:
         for row in chunk.rows:
             if not (rows.ok[row] and self.asked[row]) or self.done[row]:
                 continue
-            sha = rows.shas[row] if self.instance.is_about_pixels_alone else None
+            sha = self._sha(row, rows)
             if sha is not None and sha in self.first:
                 repeats.append((row, self.first[sha]))
                 continue
@@ -245,6 +247,10 @@ class Result:
                 values[row] = values[same]
         for name, values in self.values.items():
             rows.columns[name] = values
+
+    def _sha(self, row: int, rows: Rows) -> bytes | None:
+        """What names the value of a row if its image alone decides about it."""
+        return rows.shas[row] if self.instance.is_about_pixels_alone else None
 
     def _holds_all(self, row: int, chunk: Chunk, rows: Rows) -> bool:
         for name in self.instance.scorer.reads:
@@ -306,14 +312,3 @@ class Result:
         """Counts for the ledger: rows scored, and failures by the first word of their reason."""
         reasons = Counter(e.partition(":")[0] for e in self.errors if e is not None)
         return {"scored": self.scored, "failed": dict(sorted(reasons.items()))}
-
-
-def failures(pool: Pool, instance: Instance) -> Counter[str]:
-    """How many rows of the pool each reason left without this scorer's values."""
-    counts: Counter[str] = Counter()
-    name = instance.columns.error_column
-    for shard in pool.shards:
-        errors = instance.columns.read(shard, [name])[name].drop_null()
-        for pair in pc.value_counts(errors).to_pylist():
-            counts[pair["values"]] += pair["counts"]
-    return counts

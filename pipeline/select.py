@@ -133,17 +133,17 @@ def _run_stage(database: Database, plan: Plan, number: int) -> None:
     """Make `__state_N` of the survivors before, and note which were dropped."""
     stage = plan.stages[number]
     assert stage.whole is not None
-    decide(database, stage.whole)
+    decision = decide(database, stage.whole)
     carried = [quoted(column) for column in plan.columns_after(number)]
     carried += [step.extra for step in plan.extras_after(number)]
     columns = ", ".join(["__place", "__hi", "__lo", *carried])
-    dropped = f"when f.__times = 0 then {stage.whole.code}"
+    dropped = f"when {decision.dropped} then {stage.whole.code}"
     database.execute(
         f"""
         create table __state_{number} as
         select {columns}, {stage.code_sql([dropped])} as __new_code,
-            {stage.times_sql("s.__times * coalesce(f.__times, 1)")} as __new_times
-        from __survivors s left join __fate f using (__place)
+            {stage.times_sql(f"__s.__times * {decision.times}")} as __new_times
+        from __survivors __s {decision.joins}
         """
     )
     database.execute(f"alter table __state_{number} rename __new_code to __code")
@@ -155,7 +155,7 @@ def _run_stage(database: Database, plan: Plan, number: int) -> None:
         """
     )
     _set_survivors(database, number)
-    database.execute(f"drop table __fate; drop table __state_{number - 1}")
+    database.execute(f"drop table __state_{number - 1}")
 
 
 def _set_survivors(database: Database, number: int) -> None:

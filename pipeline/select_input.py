@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.database import Database, quoted, readable
+from pipeline.database import Database, readable
 from pipeline.errors import RecipeError
 from pipeline.select_plan import FAILED_CODE, KEPT_CODE, TAKEDOWN_CODE, Plan, named_errors
 from pipeline.step_sql import Numbered
@@ -184,25 +184,25 @@ def _store(database: Database, rows: pa.Table, plan: Plan, *, create: bool) -> N
         if isinstance(step, Top) and step.mode == "datacomp":
             values = valid.select([step.column]).rename_columns(["__value"]).drop_null()
             _insert(database, f"__pool_{numbered.code}", values, create=create)
-    database.register("__chunk", _scanned_by_all(rows))
     for position, column in enumerate(plan.report_by):
-        database.execute(
-            f"insert into __seen select {position}, {quoted(column)}::varchar, count(*)"
-            f" from __chunk group by all"
-        )
-    database.unregister("__chunk")
-    alive = _with_extras(rows.filter(rows["__code"].is_null()), plan.extras_after(0), plan)
-    own = ["__place", "__hi", "__lo", "__times", "__code"]
-    extras = [numbered.extra for numbered in plan.extras_after(0)]
-    alive = alive.select([*own, *plan.columns_after(0), *extras])
+        counts = rows[column].value_counts().flatten()
+        seen = pa.table(counts, names=["value", "rows"])
+        _insert(database, "__seen", seen, f"{position}, value::varchar, rows")
+    columns = ["__place", "__hi", "__lo", "__times", "__code", *plan.columns_after(0)]
+    extras = plan.extras_after(0)
+    sources = ["__key", "source_key"] if extras and plan.subsets else ["__key"]
+    alive = rows.select(list(dict.fromkeys([*columns, *sources]))).filter(rows["__code"].is_null())
+    alive = _with_extras(alive, extras, plan).select([*columns, *(step.extra for step in extras)])
     _insert(database, "__state_0", alive, create=create)
 
 
-def _insert(database: Database, name: str, rows: pa.Table, *, create: bool = False) -> None:
+def _insert(
+    database: Database, name: str, rows: pa.Table, columns: str = "*", *, create: bool = False
+) -> None:
     database.register("__chunk", _scanned_by_all(rows))
     if create:
-        database.execute(f"create table {name} as select * from __chunk limit 0")
-    database.execute(f"insert into {name} select * from __chunk")
+        database.execute(f"create table {name} as select {columns} from __chunk limit 0")
+    database.execute(f"insert into {name} select {columns} from __chunk")
     database.unregister("__chunk")
 
 

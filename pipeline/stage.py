@@ -76,7 +76,7 @@ def read_record(path: str, run: str) -> Record | None:
     """The record at `path` if it is there and comes from this `run`."""
     try:
         record: Record = storage.read_json(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return record if record["run"] == run else None
 

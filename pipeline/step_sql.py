@@ -2,8 +2,8 @@
 
 Survivors are a table `__survivors`: __place (where a row stands in the pool), __hi and __lo (its
 key), __times (its copies), the columns that are still to be read, and for each random step
-__extra_N. A step that looks at one row at a time is an expression; any other makes a table
-`__fate` of (__place, __times) for the rows that it drops (0) or repeats; the rest go on once.
+__extra_N. A step that looks at one row at a time is an expression; any other leaves tables behind
+that the survivors are joined with.
 """
 
 import math
@@ -67,23 +67,31 @@ def copies(numbered: Numbered) -> str | None:
     return None
 
 
-def decide(database: Database, numbered: Numbered) -> None:
-    """Make the table `__fate` of a step that looks at all survivors."""
+@dataclass(frozen=True)
+class Decision:
+    """How a step over all survivors decides: joins with `__survivors __s`, and what they say."""
+
+    joins: str
+    dropped: str
+    times: str = "1"
+
+
+def decide(database: Database, numbered: Numbered) -> Decision:
+    """Run a step that looks at all survivors."""
     step = numbered.step
     if isinstance(step, OnePer):
-        _one_per(database, step)
-    elif isinstance(step, Top) and step.mode == "datacomp":
-        _threshold_of_pool(database, numbered.code, step)
-    elif isinstance(step, Top):
+        return _one_per(database, step)
+    if isinstance(step, Top) and step.mode == "datacomp":
+        return _threshold_of_pool(database, numbered.code, step)
+    if isinstance(step, Top):
         name = quoted(step.column)
         sign, order = ("-", "asc") if step.lowest else ("", "desc")
         rank = Rank(f"{sign}{name}::double", f"{name} {order}", name, step.per)
-        keep_best(database, rank, kept_rows(step.fraction, step.count))
-        _note_thresholds(database, numbered.code, name, len(step.per))
-    elif isinstance(step, Draw) and step.repeat:
-        _resample(database, numbered)
-    elif isinstance(step, Draw):
-        _draw_rows(database, numbered)
+        decision = _keep_best(database, rank, kept_rows(step.fraction, step.count))
+        _note_cuts(database, numbered.code, len(step.per))
+        return decision
+    assert isinstance(step, Draw)
+    return _resample(database, numbered) if step.repeat else _draw_rows(database, numbered)
 
 
 def kept_rows(fraction: float | None, count: int | None) -> str:
@@ -112,8 +120,8 @@ class Rank:
     per: tuple[str, ...]
 
 
-def keep_best(database: Database, rank: Rank, kept: str) -> None:
-    """Make the `__fate` that drops all but the best rows of each group.
+def _keep_best(database: Database, rank: Rank, kept: str) -> Decision:
+    """Keep so many of the best rows of each group.
 
     Sorting all rows is what costs: so they are counted in buckets by value, and only the bucket
     in which the last kept row lies is sorted (`__edge`: one row for each group).
@@ -140,29 +148,25 @@ def keep_best(database: Database, rank: Rank, kept: str) -> None:
         create or replace temp table __ranked as
         select __place, {names}, {rank.present} as __value, __need, row_number() over (
             partition by {names} order by {rank.order}, {_BY_KEY}) as __rank
-        from __survivors s join __edge e on {same} and {bucket} = e.__bucket
+        from __survivors __s join __edge __e on {same} and {bucket} = __e.__bucket
         where {rank.present} is not null
         """
     )
-    database.execute(
-        f"""
-        create or replace temp table __fate as
-        select __place, 0::bigint as __times from __survivors s left join __edge e on {same}
-        where {rank.present} is null or {bucket} < e.__bucket
-        union all select __place, 0 from __ranked where __rank > __need
-        """
+    return Decision(
+        joins=f"left join __edge __e on {same} left join __ranked __r using (__place)",
+        dropped=f"{rank.present} is null or {bucket} < __e.__bucket or __r.__rank > __r.__need",
     )
 
 
 def _groups(per: tuple[str, ...]) -> tuple[str, str, str]:
     """SQL of grouping columns: their names, their selection, and the join on them."""
     if not per:
-        return "__g0", "0 as __g0", "e.__g0 = 0"
+        return "__g0", "0 as __g0", "__e.__g0 = 0"
     names = [f"__g{position}" for position in range(len(per))]
     columns = [quoted(column) for column in per]
     pairs = list(zip(names, columns, strict=True))
     grouped = ", ".join(f"{column} as {name}" for name, column in pairs)
-    same = " and ".join(f"s.{column} is not distinct from e.{name}" for name, column in pairs)
+    same = " and ".join(f"__s.{column} is not distinct from __e.{name}" for name, column in pairs)
     return ", ".join(names), grouped, same
 
 
@@ -178,7 +182,7 @@ def _bucket(database: Database, rank: Rank) -> str:
     return f"floor(({rank.value} - '{low!r}'::double) * '{scale!r}'::double)::integer"
 
 
-def _note_thresholds(database: Database, code: int, column: str, groups: int) -> None:
+def _note_cuts(database: Database, code: int, groups: int) -> None:
     """Remember the value at which each group was cut."""
     names = [f"__g{position}" for position in range(groups)]
     group = ", ".join(f"r.{name}::varchar" for name in names)
@@ -191,7 +195,7 @@ def _note_thresholds(database: Database, code: int, column: str, groups: int) ->
     )
 
 
-def _threshold_of_pool(database: Database, code: int, step: Top) -> None:
+def _threshold_of_pool(database: Database, code: int, step: Top) -> Decision:
     """DataComp's rule; `__pool_N` holds the values of the whole pool.
 
     `int(n * fraction)` in binary arithmetic as published, but clamped at the last row.
@@ -208,37 +212,33 @@ def _threshold_of_pool(database: Database, code: int, step: Top) -> None:
     )
     database.execute(
         f"""
-        create or replace temp table __fate as select __place, 0::bigint as __times
-        from __survivors where coalesce({name} < (select __value from __threshold), true)
-        """
-    )
-    database.execute(
-        f"""
         insert into __cuts select {code}, []::varchar[], {rows},
             (select count(*) from __pool_{code} p where p.__value >= t.__value), t.__value
         from __threshold t
         """
     )
+    return Decision("left join __threshold __t on true", f"coalesce({name} < __t.__value, true)")
 
 
-def _one_per(database: Database, step: OnePer) -> None:
+def _one_per(database: Database, step: OnePer) -> Decision:
     columns = ", ".join(map(quoted, (step.group, *step.per)))
     best = ""
     if step.best is not None:
         best = f"{quoted(step.best)} {'asc' if step.lowest else 'desc'} nulls last, "
     database.execute(
         f"""
-        create or replace temp table __fate as
-        select __place, 0::bigint as __times from (
+        create or replace temp table __others as
+        select __place from (
             select __place, row_number() over (
                 partition by {columns} order by {best}{_BY_KEY}) as __rank
             from __survivors where {quoted(step.group)} is not null
         ) where __rank > 1
         """
     )
+    return Decision("left join __others __o using (__place)", "__o.__place is not null")
 
 
-def _draw_rows(database: Database, numbered: Numbered) -> None:
+def _draw_rows(database: Database, numbered: Numbered) -> Decision:
     """So many rows of each group: those with the smallest draws, or the smallest for their weight.
 
     A weight w divides the logarithm of the draw (Efraimidis and Spirakis 2006).
@@ -248,19 +248,14 @@ def _draw_rows(database: Database, numbered: Numbered) -> None:
     if isinstance(step.by, str):
         weight = _number(step.by)
         value = f"case when {weight} > 0 then ln(1 - {drawn}) / {weight} end"
-        keep_best(
-            database, Rank(value, f"{value} desc", value, step.per), kept_rows(None, step.count)
-        )
+        rank = Rank(value, f"{value} desc", value, step.per)
     else:
-        fraction = None if step.count is not None else float(step.by)
-        keep_best(
-            database,
-            Rank(f"-{drawn}", f"{drawn} asc", drawn, step.per),
-            kept_rows(fraction, step.count),
-        )
+        rank = Rank(f"-{drawn}", f"{drawn} asc", drawn, step.per)
+    fraction = float(step.by) if step.count is None else None  # only a number goes uncounted
+    return _keep_best(database, rank, kept_rows(fraction, step.count))
 
 
-def _resample(database: Database, numbered: Numbered) -> None:
+def _resample(database: Database, numbered: Numbered) -> Decision:
     """So many copies in each group, by systematic resampling in the order of the draws.
 
     Points stand at equal distance along the running sum of the weights; a row gets one copy for
@@ -281,7 +276,7 @@ def _resample(database: Database, numbered: Numbered) -> None:
     )
     database.execute(
         f"""
-        create or replace temp table __fate as
+        create or replace temp table __copies as
         with weighted as (
             select *, greatest(coalesce({_number(step.by)}, 0), 0) as __weight from __survivors
         ), whole as (
@@ -298,6 +293,7 @@ def _resample(database: Database, numbered: Numbered) -> None:
         from summed
         """
     )
+    return Decision("join __copies __c using (__place)", "__c.__times = 0", "__c.__times")
 
 
 def _number(by: float | str) -> str:

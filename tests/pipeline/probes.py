@@ -127,21 +127,22 @@ class WithTime(beam.DoFn):
 
 
 class WithState(beam.DoFn):
-    STATE = userstate.ReadModifyWriteStateSpec("count", VarIntCoder())
+    STATE = beam.DoFn.StateParam(userstate.ReadModifyWriteStateSpec("count", VarIntCoder()))
 
-    def process(self, pair: Any, state: Any = beam.DoFn.StateParam(STATE)) -> Iterator[Any]:
+    def process(self, pair: Any, state: Any = STATE) -> Iterator[Any]:
         state.write((state.read() or 0) + 1)
         yield [pair[0], state.read()]
 
 
 class WithTimer(beam.DoFn):
-    TIMER = userstate.TimerSpec("late", userstate.TimeDomain.WATERMARK)
+    LATE = userstate.TimerSpec("late", userstate.TimeDomain.WATERMARK)
+    TIMER = beam.DoFn.TimerParam(LATE)
 
-    def process(self, pair: Any, timer: Any = beam.DoFn.TimerParam(TIMER)) -> Iterator[Any]:
+    def process(self, pair: Any, timer: Any = TIMER) -> Iterator[Any]:
         timer.set(10)
         yield pair[0]
 
-    @userstate.on_timer(TIMER)
+    @userstate.on_timer(LATE)
     def late(self) -> Iterator[str]:
         yield "late"
 
@@ -171,9 +172,9 @@ class Restrictions(beam.transforms.core.RestrictionProvider):
 
 
 class Splittable(beam.DoFn):
-    def process(
-        self, element: int, tracker: Any = beam.DoFn.RestrictionParam(Restrictions())
-    ) -> Iterator[int]:
+    RESTRICTION = beam.DoFn.RestrictionParam(Restrictions())
+
+    def process(self, element: int, tracker: Any = RESTRICTION) -> Iterator[int]:
         position = tracker.current_restriction().start
         while tracker.try_claim(position):
             yield position
@@ -347,8 +348,8 @@ PROBES = [
                             | "size" >> beam.Map(len)), _rows(N)),
     Probe("distinct", _simple(beam.Map(lambda x: x % 4) | beam.Distinct()), _rows(0, 1, 2, 3)),
     Probe("reshuffle", _simple(beam.Reshuffle()), _rows(*range(N))),
-    Probe("fan out, reshuffle", _simple(beam.FlatMap(lambda x: list(range(x))) | beam.Reshuffle(), 4),
-          _rows(0, 0, 0, 1, 1, 2)),
+    Probe("fan out, reshuffle", _simple(beam.FlatMap(lambda x: [x] * x) | beam.Reshuffle(), 4),
+          _rows(1, 2, 2, 3, 3, 3)),
     Probe("flatten", _flatten, _rows(10, 20, 3)),
     Probe("flatten one", lambda p, keep: (_numbers(p, 2),) | "flatten" >> beam.Flatten() | keep(),
           _rows(0, 1)),

@@ -10,7 +10,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from cluster import Cluster, running_cluster
 
 from pipeline import dask_runner, portable
-from pipeline.errors import CurationError
 
 pytestmark = pytest.mark.slow
 

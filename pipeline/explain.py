@@ -1,0 +1,153 @@
+"""One row's whole story: where it came from, what was measured, the verdict, the shard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import pool, storage
+from pipeline.errors import CurationError, RecipeError
+from pipeline.pool import Shard
+from pipeline.record import BuildRecord, open_record
+from pipeline.shards import read_shard
+from pipeline.verdicts import open_verdicts
+
+_LIMIT = 20
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row of the pool: its shard, its position there, its base columns."""
+
+    shard: Shard
+    row: int
+    base: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.base["key"].hex())
+
+
+def show(key: str, out: str) -> None:
+    """Print the story of every row whose key begins so, or whose source key or URL is that."""
+    record = open_record(out)
+    rows = find_rows(record, key)
+    if not rows:
+        raise CurationError(f"{out}: no row has a key that begins with {key!r}, nor that source key")
+    print("\n\n".join("\n".join(story(record, row)) for row in rows[:_LIMIT]))
+    if len(rows) > _LIMIT:
+        print(f"\nand {len(rows) - _LIMIT} more rows")
+
+
+def find_rows(record: BuildRecord, key: str) -> list[Found]:
+    """The rows that a key (or the start of one), a source key or a URL names, in pool order."""
+    wanted = key.lower()
+    prefix = len(wanted) >= 4 and all(c in "0123456789abcdef" for c in wanted)
+    found = []
+    for shard in record.pool.shards:
+        names = pool.read_base(record.pool.root, shard, ["key", "source_key", "url"]).to_pylist()
+        rows = [
+            row
+            for row, name in enumerate(names)
+            if (prefix and name["key"].hex().startswith(wanted))
+            or key in (name["source_key"], name["url"])
+        ]
+        if rows:
+            base = pool.read_base(record.pool.root, shard).take(rows).to_pylist()
+            found += [Found(shard, row, b) for row, b in zip(rows, base, strict=True)]
+    if not key:
+        raise RecipeError("give a key, the start of one (4 digits at least), a source key or a URL")
+    return found
+
+
+def story(record: BuildRecord, found: Found) -> Iterator[str]:
+    """Lines for a person."""
+    base = found.base
+    yield f"{found.key}"
+    yield f"  source    {base['source']}: {base['source_key'] or base['url'] or '(no name)'}"
+    if base["url"]:
+        yield f"  url       {base['url']}"
+    yield f"  caption   {_short(base['caption'])}"
+    for caption in (base["captions"] or [])[1:]:
+        yield f"            {_short(caption['text'])} ({caption['origin']})"
+    yield f"  pool      shard {found.shard.name}, row {found.row}, {_sample(base)}"
+    if base["meta"]:
+        yield f"  meta      {_short(base['meta'])}"
+    for name in record.scorers:
+        yield from _scores(record, name, found)
+    yield f"  verdict   {_verdict(record, found)}"
+    yield from _written(record, found)
+
+
+def _sample(base: dict[str, Any]) -> str:
+    if base["failed"] is not None:
+        retry = ", can be retried" if base["retriable"] else ""
+        return f"failed: {base['failed']} ({base['detail']}{retry})"
+    if base["extension"] is None:
+        return "metadata only"
+    return f"stored as {base['extension']}, sha256 {base['image_sha256'].hex()[:16]}…"
+
+
+def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
+    columns = [column for column, s in record.columns.items() if s.name == name]
+    if not columns:
+        return
+    values = record.columns[columns[0]].read(found.shard, columns).slice(found.row, 1)
+    row = values.to_pylist()[0]
+    error = row.pop(f"{name}_error")
+    shown = ", ".join(f"{column}={_value(value)}" for column, value in row.items())
+    yield f"  {name:<9} {shown}"
+    if error is not None:
+        yield f"  {'':<9} failed: {error}"
+
+
+def _verdict(record: BuildRecord, found: Found) -> str:
+    verdicts = open_verdicts(storage.join(record.out, "verdicts"))
+    if verdicts is None:
+        return "nothing is selected yet"
+    row = verdicts.of_shard(found.shard.name).slice(found.row, 1).to_pylist()[0]
+    if row["verdict"] == "kept":
+        return f"kept, {row['times']} times" if row["times"] > 1 else "kept"
+    if row["verdict"] == "failed":
+        return f"failed: {found.base['failed']}"
+    rule = next((s for s in verdicts.summary["steps"] if s["name"] == row["verdict"]), {})
+    given = {k: v for k, v in rule.items() if k not in ("name", "kind") and v not in (None, [], ())}
+    what = ", ".join(f"{k}={_value(v)}" for k, v in given.items())
+    return f"dropped by {row['verdict']} ({rule.get('kind', '')}: {what})"
+
+
+def _written(record: BuildRecord, found: Found) -> Iterator[str]:
+    """The training shards that hold the row or copies of it."""
+    manifest = record.manifest()
+    if manifest is None:
+        yield "  shard     not exported"
+        return
+    verdicts = record.verdicts()
+    times = verdicts.of_shard(found.shard.name)["times"][found.row].as_py()
+    if not times:
+        return
+    from pipeline.export import copy_key
+
+    keys = {copy_key(found.base["key"], copy).hex() for copy in range(times)}
+    for shard in manifest["shards"]:
+        path = storage.join(record.out, "shards", shard["name"])
+        names = (sample.key for sample in read_shard(path, headers_only=True))
+        for position, name in enumerate(names):
+            if name in keys:
+                yield f"  shard     {shard['name']}, sample {position}, as {name}"
+
+
+def _short(text: str | None) -> str:
+    if text is None:
+        return "(none)"
+    shown = " ".join(text.split())
+    return repr(shown if len(shown) <= 200 else shown[:200] + "…")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list) and len(value) > 8:
+        return f"[{len(value)} values]"
+    return "NULL" if value is None else str(value)

@@ -1,0 +1,109 @@
+"""What a build leaves beside its outputs, so that they can be read without the recipe at hand.
+
+`build.json` names the recipe, the pool and every column set of the last selection. Report,
+explain, verify and diff start from it.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline import pool, storage
+from pipeline.columns import ColumnSet
+from pipeline.errors import CurationError
+from pipeline.pool import Pool
+from pipeline.scoring import Resolved
+from pipeline.verdicts import Verdicts, open_verdicts
+
+if TYPE_CHECKING:
+    from pipeline.build import Build
+
+FILE = "build.json"
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """A build as it stands in `out`: its recipe's text, its pool, its column sets by column."""
+
+    out: str
+    recipe: str
+    recipe_file: str
+    pool: Pool
+    columns: Mapping[str, ColumnSet]
+    scorers: Mapping[str, Mapping[str, Any]]
+
+    def verdicts(self) -> Verdicts:
+        """The finished selection. Raises CurationError when there is none."""
+        found = open_verdicts(storage.join(self.out, "verdicts"))
+        if found is None:
+            raise CurationError(f"{self.out}: nothing is selected here; run `pairmill select`")
+        return found
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest of the export; None when there is no complete one."""
+        path = storage.join(self.out, "shards", "manifest.json")
+        if not storage.exists(path):
+            return None
+        manifest: dict[str, Any] = storage.read_json(path)
+        return manifest
+
+
+def write_record(build: "Build", resolved: Resolved) -> None:
+    """Note which pool and column sets a build is made of; paths are relative where they can be."""
+    value = {
+        "format": 1,
+        "recipe": build.recipe.source_text,
+        "recipe_file": os.path.basename(build.recipe.path),
+        "root": _relative(build.root, build.out),
+        "scorers": {
+            instance.name: {
+                "folder": instance.columns.folder_name,
+                "columns": {f.name: str(f.type) for f in instance.columns.schema},
+                "class": f"{type(instance.scorer).__module__}:{type(instance.scorer).__name__}",
+            }
+            for instance in resolved.instances
+        },
+    }
+    storage.write_json(storage.join(build.out, FILE), value)
+
+
+def _relative(root: str, out: str) -> str:
+    if storage.is_local(root) and storage.is_local(out):
+        return os.path.relpath(root, out)
+    return root
+
+
+def open_record(out: str) -> BuildRecord:
+    """The record of the build in `out`. Raises CurationError when there is none."""
+    path = storage.join(out, FILE)
+    if not storage.exists(path):
+        raise CurationError(f"{out}: there is no build here (no {FILE}); run `pairmill build`")
+    value = storage.read_json(path)
+    root = value["root"]
+    if storage.is_local(root) and not os.path.isabs(root):
+        root = os.path.normpath(os.path.join(out, root))
+    made = pool.open_pool(root)
+    if made is None:
+        raise CurationError(f"{root}: the pool of this build is not there")
+    return BuildRecord(
+        out=out,
+        recipe=value["recipe"],
+        recipe_file=value["recipe_file"],
+        pool=made,
+        columns=_column_sets(root, value["scorers"]),
+        scorers=value["scorers"],
+    )
+
+
+def _column_sets(root: str, scorers: Mapping[str, Any]) -> dict[str, ColumnSet]:
+    """The column set of every column, the error columns too."""
+    sets = {}
+    for name, scorer in scorers.items():
+        fingerprint, _, asked = scorer["folder"].partition("-")
+        schema = pa.schema([(column, pa.null()) for column in scorer["columns"]])
+        found = ColumnSet(root, name, fingerprint, schema, asked)
+        sets |= dict.fromkeys([*scorer["columns"], found.error_column], found)
+    return sets

@@ -1,0 +1,146 @@
+"""Check every promise of a build against its files: checksums, counts, keys, the ledger.
+
+Reads everything it speaks of and changes nothing. It lists all that is wrong, not the first.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline import pool, storage
+from pipeline.errors import CurationError, DamagedFile
+from pipeline.manifest import check_ledger
+from pipeline.record import BuildRecord, open_record
+from pipeline.shards import read_shard
+
+
+def show(out: str) -> None:
+    """Print what was checked. Raises DamagedFile with every promise that is broken."""
+    record = open_record(out)
+    problems = [*pool_problems(record), *column_problems(record), *export_problems(record)]
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems[:50])
+        more = f"\n  and {len(problems) - 50} more" if len(problems) > 50 else ""
+        raise DamagedFile(f"{out}: {len(problems)} promises are broken\n{listed}{more}")
+    manifest = record.manifest()
+    shards = len(manifest["shards"]) if manifest else 0
+    print(
+        f"{out}: all is as promised: {record.pool.rows:,} rows in {len(record.pool.shards)} pool"
+        f" shards, {len(record.scorers)} column sets, {shards} training shards"
+    )
+
+
+def pool_problems(record: BuildRecord) -> Iterator[str]:
+    """Base rows that are not those indexed, tars that do not hold their samples."""
+    for shard in record.pool.shards:
+        path = pool.tar_path(record.pool.root, shard.name)
+        try:
+            base = pool.read_base(record.pool.root, shard)
+        except DamagedFile as error:
+            yield str(error)
+            continue
+        if pool.describe(shard.name, base, shard.size_bytes).digest != shard.digest:
+            yield f"{pool.base_path(record.pool.root, shard.name)}: rows are not those indexed"
+        if not storage.exists(path):
+            yield f"{path}: is missing"
+            continue
+        yield from _tar_problems(path, base.to_pylist())
+
+
+def _tar_problems(path: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+    expected = {r["key"].hex(): r for r in rows if r["extension"] is not None}
+    seen: Counter[str] = Counter()
+    for sample in read_shard(path):
+        if sample.failed is not None:
+            yield f"{path}: {sample.detail}"
+            continue
+        seen[sample.key] += 1
+        row = expected.get(sample.key)
+        if row is None or row["extension"] not in sample.parts:
+            yield f"{path}: sample {sample.key} is not one of the base rows"
+        elif hashlib.sha256(sample.parts[row["extension"]]).digest() != row["image_sha256"]:
+            yield f"{path}: the image of {sample.key} has another sha256 than its base row says"
+    for key in expected:
+        if seen[key] != 1:
+            yield f"{path}: sample {key} is there {seen[key]} times"
+
+
+def column_problems(record: BuildRecord) -> Iterator[str]:
+    """Column files that are missing, unreadable, or about other rows."""
+    for columns in {s.folder: s for s in record.columns.values()}.values():
+        for shard in record.pool.shards:
+            if not columns.has(shard):
+                yield f"{columns.path(shard)}: is missing, damaged or about other rows"
+                continue
+            try:
+                columns.read(shard)
+            except DamagedFile as error:
+                yield str(error)
+
+
+def export_problems(record: BuildRecord) -> Iterator[str]:
+    """Where the manifest and the training shards disagree."""
+    manifest = record.manifest()
+    if manifest is None:
+        yield f"{storage.join(record.out, 'shards')}: there is no manifest.json, so no export"
+        return
+    try:
+        check_ledger(manifest["ledger"])
+    except CurationError as error:
+        yield str(error)
+    folder = storage.join(record.out, "shards")
+    for name, digest in manifest["files"].items():
+        yield from _file_problems(storage.join(folder, name), digest)
+    if manifest["selection"] != record.verdicts().digest:
+        yield f"{folder}: was exported from another selection than the one in verdicts/"
+    keys: set[str] = set()
+    for shard in manifest["shards"]:
+        yield from _shard_problems(storage.join(folder, shard["name"]), shard, keys)
+    if len(keys) != manifest["ledger"]["written"]:
+        yield f"{folder}: {len(keys)} keys, the ledger says {manifest['ledger']['written']}"
+
+
+def _file_problems(path: str, digest: str) -> Iterator[str]:
+    if not storage.exists(path):
+        yield f"{path}: is missing"
+        return
+    with storage.open_input(path) as stream:
+        state = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            state.update(block)
+    if state.hexdigest() != digest:
+        yield f"{path}: has another sha256 than the manifest says"
+
+
+def _shard_problems(path: str, shard: Mapping[str, Any], keys: set[str]) -> Iterator[str]:
+    problems = list(_file_problems(path, shard["sha256"]))
+    yield from problems
+    if not storage.exists(path):
+        return
+    count = 0
+    for sample in read_shard(path):
+        count += 1
+        if sample.failed is not None:
+            yield f"{path}: {sample.detail}"
+        elif sample.key in keys:
+            yield f"{path}: key {sample.key} stands in the export twice"
+        else:
+            yield from _sample_problems(path, sample.key, sample.parts)
+        keys.add(sample.key)
+    if count != shard["samples"]:
+        yield f"{path}: {count} samples, the manifest says {shard['samples']}"
+
+
+def _sample_problems(path: str, key: str, parts: Mapping[str, bytes]) -> Iterator[str]:
+    """A sample whose members contradict each other."""
+    if "json" not in parts or "txt" not in parts:
+        yield f"{path}: {key} has no json or no txt"
+        return
+    fields = json.loads(parts["json"])
+    image = next((data for name, data in parts.items() if name not in ("json", "txt")), b"")
+    if fields["key"] != key or fields["caption"].encode() != parts["txt"]:
+        yield f"{path}: the json of {key} is about another sample"
+    if fields["sha256"] != hashlib.sha256(image).hexdigest():
+        yield f"{path}: the image of {key} is not the one its json describes"

@@ -1,0 +1,266 @@
+"""The scoring harness: what one shard's columns hold, whatever the samples and the scorers do."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import CurationError, DamagedFile, RecipeError, ShardsFailed
+from tests.conftest import RECIPE, tree
+
+
+@dataclass(frozen=True)
+class Length:
+    """A scorer as a user writes one: the length of the caption, times a factor."""
+
+    factor: int = 1
+    version: ClassVar[int] = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("caption",)
+
+    @property
+    def writes(self) -> pa.Schema:
+        return pa.schema([("length", pa.int32())])
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"length": [self.factor * len(text) for text in batch["caption"]]}
+
+
+@dataclass(frozen=True)
+class Poisoned(Length):
+    """Fails for the whole batch when one caption names number 3."""
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if any("number 3" in text for text in batch["caption"]):
+            raise RuntimeError("poison")
+        return super().__call__(batch)
+
+
+@dataclass(frozen=True)
+class Area:
+    """Counts its calls, to see that an image is measured once for all rows that share it."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("image",)
+    writes: ClassVar[pa.Schema] = pa.schema([("area", pa.int32())])
+    seen: ClassVar[list[int]] = []
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        self.seen.append(len(batch["image"]))
+        return {"area": [image.shape[0] * image.shape[1] for image in batch["image"]]}
+
+
+@dataclass(frozen=True)
+class Short(Length):
+    """Breaks the contract: one value too few."""
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"length": [1] * (len(batch["caption"]) - 1)}
+
+
+@dataclass(frozen=True)
+class NotFinite(Length):
+    writes: ClassVar[pa.Schema] = pa.schema([("ratio", pa.float32())])  # type: ignore[assignment]
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"ratio": [float("nan")] * len(batch["caption"])}
+
+
+def recipe(score: str, select: str = "") -> str:
+    lines = RECIPE.partition("score:")[0] + "score:\n" + score + "select:\n" + select
+    return lines + "  - all: {where: key is not null}\ningest: {rows_per_shard: 50}\n"
+
+
+def column(build: Any, name: str) -> list[Any]:
+    """A column over the whole pool, by source key."""
+    made = build.open_pool()
+    resolved, _ = build.resolve(made)
+    from pipeline.pool import read_base
+
+    values, keys = [], []
+    for shard in made.shards:
+        values += resolved.writers.get(name, _error_set(resolved, name)).read(shard)[name].to_pylist()
+        keys += read_base(made.root, shard, ["source_key"])["source_key"].to_pylist()
+    return dict(zip(keys, values, strict=True))
+
+
+def _error_set(resolved: Any, name: str) -> Any:
+    return next((i.columns for i in resolved.instances if i.columns.error_column == name), None)
+
+
+def test_a_scorer_of_a_user_is_named_by_its_class_and_needs_nothing_else(make_build):
+    build = make_build(recipe("  mine: {scorer: 'tests.pipeline.test_score:Length', factor: 2}\n"))
+    build.ingest()
+    build.score()
+    values = column(build, "length")
+    assert values["03.jpg"] == 2 * len("picture number 3 größe")
+    assert values["22_mute.jpg"] is None
+    assert values["21_html.jpg"] is None  # it failed at ingest
+    assert values["20_cut.jpg"] == 2 * len("cut in the middle")
+
+
+def test_a_poison_sample_costs_itself_alone(make_build):
+    build = make_build(recipe("  bad: {scorer: 'tests.pipeline.test_score:Poisoned'}\n"))
+    build.ingest()
+    build.score()
+    values, errors = column(build, "length"), column(build, "bad_error")
+    assert values["03.jpg"] is None
+    assert errors["03.jpg"] == "RuntimeError: poison"
+    assert values["04.jpg"] == len("picture number 4 größe")
+    assert [key for key, error in errors.items() if error is not None] == ["03.jpg"]
+
+
+def test_an_image_that_cant_be_decoded_is_null_with_a_reason(make_build):
+    build = make_build(recipe("  image: {}\n"))
+    build.ingest()
+    build.score()
+    assert column(build, "width")["20_cut.jpg"] is None
+    assert "truncated" in column(build, "image_error")["20_cut.jpg"]
+    assert column(build, "width")["22_mute.jpg"] == 96
+
+
+def test_equal_images_of_a_shard_are_measured_once(make_build):
+    Area.seen.clear()
+    build = make_build(recipe("  area: {scorer: 'tests.pipeline.test_score:Area'}\n"))
+    build.ingest()
+    build.score()
+    areas = column(build, "area")
+    assert areas["24_same_image.jpg"] == areas["02.jpg"] == 96 * 64
+    assert sum(Area.seen) == 13  # twelve and the mute one
+
+
+def test_a_column_does_not_depend_on_its_companions(make_build):
+    alone = make_build(recipe("  caption: {}\n"), "alone")
+    together = make_build(recipe("  image: {}\n  caption: {}\n"), "together")
+    for build in (alone, together):
+        build.ingest()
+        build.score()
+    assert tree(alone.out, "columns/caption/**/*") == tree(together.out, "columns/caption/**/*")
+
+
+def test_a_changed_scorer_recomputes_itself_alone(make_build, tmp_path):
+    score = "  caption: {{}}\n  mine: {{scorer: 'tests.pipeline.test_score:Length', factor: {}}}\n"
+    build = make_build(recipe(score.format(1)))
+    build.ingest()
+    build.score()
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("columns/**/*.parquet")}
+    make_build(recipe(score.format(2))).score()
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("columns/**/*.parquet")}
+    assert {p: after[p] for p in before} == before
+    assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"mine"}
+
+
+@pytest.mark.parametrize("kind", ["Short", "NotFinite"])
+def test_a_scorer_that_breaks_its_contract_fails_its_shard_and_writes_nothing(make_build, kind):
+    build = make_build(recipe(f"  bad: {{scorer: 'tests.pipeline.test_score:{kind}'}}\n"))
+    build.ingest()
+    with pytest.raises(ShardsFailed, match=r"values of 'length'|NaN or infinity"):
+        build.score()
+    assert tree(build.out, "columns/**/*") == {}
+
+
+def test_only_asks_about_the_rows_of_its_condition_and_widening_computes_only_new_rows(make_build):
+    score = (
+        "  caption: {{}}\n"
+        "  area: {{scorer: 'tests.pipeline.test_score:Area', only: \"caption_chars {}\"}}\n"
+    )
+    narrow = make_build(recipe(score.format("= 22")))  # numbers of one digit
+    narrow.ingest()
+    Area.seen.clear()
+    narrow.score()
+    asked = {key for key, value in column(narrow, "area").items() if value is not None}
+    assert asked == {f"0{i}.jpg" for i in range(10)}
+    assert sum(Area.seen) == 10
+    assert set(column(narrow, "area_error").values()) == {None}
+    Area.seen.clear()
+    wide = make_build(recipe(score.format("> 1")))
+    wide.score()
+    assert sum(Area.seen) == 2  # 10 and 11; the copy of 02 has the value of its image
+    fresh = make_build(recipe(score.format("> 1")), "fresh")
+    fresh.ingest()
+    fresh.score()
+    folder = next(iter(c.columns.folder_name for c in fresh.resolve(fresh.open_pool())[0].instances
+                       if c.name == "area"))
+    pattern = f"columns/area/{folder}/*"
+    assert tree(wide.out, pattern) == tree(fresh.out, pattern) != {}
+
+
+def test_only_survivors_of_a_step(make_build):
+    build = make_build(
+        recipe(
+            "  caption: {}\n"
+            "  area: {scorer: 'tests.pipeline.test_score:Area', only: {survivors_of: digit}}\n",
+            "  - digit: {where: caption_chars = 22}\n  - big: {where: area > 1}\n",
+        )
+    )
+    build.ingest()
+    build.score()
+    asked = {key for key, value in column(build, "area").items() if value is not None}
+    assert asked == {f"0{i}.jpg" for i in range(10)}
+    assert build.select().summary["kept"] == 10
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        ("  nothing: {}\n", "no scorer 'nothing'"),
+        ("  caption: {wrds: 3}\n", "no parameter 'wrds'; known are text"),
+        ("  x: {scorer: 'no.such:Thing'}\n", "no module 'no.such'"),
+        ("  x: {scorer: 'tests.pipeline.test_score:Nope'}\n", "no class 'Nope'"),
+        ("  caption: {}\n  again: {scorer: caption}\n", "both write 'caption_chars'"),
+        ("  clip: {model: ViT-B-32}\n", "needs `pretrained`"),
+        ("  caption: {columns: {nope: x}}\n", "writes no column 'nope'"),
+        ("  caption: {only: width > 3}\n", "width"),
+    ],
+)
+def test_what_is_wrong_with_scorers_is_said_before_anything_is_read(make_build, score, message):
+    with pytest.raises(RecipeError, match=message) as error:
+        make_build(recipe(score)).resolve()
+    assert error.value.where is not None
+    assert error.value.where.split(":")[1].isdigit()
+
+
+def test_columns_can_be_renamed(make_build):
+    score = "  caption: {}\n  mine: {scorer: 'tests.pipeline.test_score:Length', columns: {length: n}}\n"
+    build = make_build(recipe(score))
+    build.ingest()
+    build.score()
+    assert column(build, "n")["00.jpg"] == 22
+
+
+def test_a_damaged_column_file_is_made_again(make_build, tmp_path):
+    build = make_build()
+    build.ingest()
+    build.score()
+    good = tree(build.out, "columns/**/*")
+    file = sorted((tmp_path / "out" / "columns").rglob("*.parquet"))[0]
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(CurationError, match="1 of 4 shards are not\\s+scored"):
+        build.select()
+    build.score()
+    assert tree(build.out, "columns/**/*") == good
+
+
+def test_a_pool_that_lost_its_tar_is_named(make_build, tmp_path):
+    build = make_build()
+    build.ingest()
+    (tmp_path / "out" / "pool" / "00001.tar").write_bytes(b"")
+    with pytest.raises(ShardsFailed, match=r"00001: DamagedFile.*00001\.tar: expected sample"):
+        build.score()
+    assert len(tree(build.out, "columns/image/**/*")) == 3
+
+
+def test_reading_columns_of_another_pool_is_refused(make_build):
+    build = make_build()
+    made = build.ingest()
+    build.score()
+    resolved, _ = build.resolve(made)
+    columns = resolved.instances[0].columns
+    import dataclasses
+
+    other = dataclasses.replace(made.shards[0], keys="0" * 32)
+    with pytest.raises(DamagedFile, match="describes other rows"):
+        columns.read(other)
