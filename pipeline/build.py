@@ -72,7 +72,7 @@ class Build:
 
     def ingest(self) -> Pool:
         """The pool of the recipe's sources, made if it is not there."""
-        ready = self._pool_if_ready()
+        ready = self.ready_pool()
         if ready is not None:
             return ready
         if not self.reads_sources:
@@ -100,12 +100,13 @@ class Build:
         )
         return ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
 
-    def _pool_if_ready(self) -> Pool | None:
+    def ready_pool(self) -> Pool | None:
+        """The pool if it is finished. Raises RecipeError when it is made from other sources."""
         return pool.open_pool(self.root, self.sources_digest if self.reads_sources else None)
 
     def open_pool(self) -> Pool:
         """The finished pool. Raises CurationError when there is none yet."""
-        found = self._pool_if_ready()
+        found = self.ready_pool()
         if found is None:
             raise CurationError(f"there is no finished pool in {self.root}; run `pairmill ingest`")
         return found

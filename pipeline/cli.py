@@ -5,6 +5,7 @@ imported when a verb runs, so that `--help` answers at once.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,8 @@ def _verb(name: str, verb: str, text: str) -> None:
         with _locked(recipe, out, chosen, (part, wait, memory)) as build:
             from pipeline import verbs
 
-            getattr(verbs, verb)(build)
+            for text in getattr(verbs, verb)(build):
+                typer.echo(text)
 
     run.__doc__ = text
     app.command(name)(run)
@@ -80,8 +82,6 @@ _verb("export", "export", "Write the kept rows as training shards.")
 
 
 def _engine(name: str, workers: int, scheduler: str | None, beam_options: list[str]) -> Any:
-    import os
-
     from pipeline.run import Engine
 
     count = workers or (len(os.sched_getaffinity(0)) if name == "procs" else 1)
@@ -123,8 +123,6 @@ def _parse_part(text: str) -> tuple[int, int]:
 
 
 def _absolute(path: str) -> str:
-    import os
-
     return path if "://" in path else os.path.abspath(path)
 
 
@@ -133,7 +131,7 @@ def plan(recipe: Recipe, out: Out) -> None:
     """What would run, what is done already, rows, bytes and time; writes nothing."""
     from pipeline import plan as planning
 
-    planning.show(recipe, _absolute(out))
+    typer.echo(planning.estimate(recipe, _absolute(out)))
 
 
 @app.command()
@@ -146,7 +144,7 @@ def explain(
     """One row's whole story: source, columns, verdict, and the shard it went to."""
     from pipeline import explain as explaining
 
-    explaining.show(key, _absolute(out))
+    typer.echo(explaining.tell(key, _absolute(out)))
 
 
 @app.command()
@@ -162,7 +160,7 @@ def verify(out: Out) -> None:
     """Check every promise of the manifest against the files."""
     from pipeline import verify as verifying
 
-    verifying.show(_absolute(out))
+    typer.echo(verifying.check(_absolute(out)))
 
 
 @app.command()
@@ -174,7 +172,7 @@ def diff(
     """Which rows went in or out between two builds, and by which step."""
     from pipeline import diff as diffing
 
-    diffing.show(_absolute(before), _absolute(after), limit)
+    typer.echo(diffing.tell(_absolute(before), _absolute(after), limit))
 
 
 @app.command()
@@ -185,7 +183,7 @@ def schema() -> None:
     from pipeline.catalog import parameter_schemas
     from pipeline.schema import recipe_schema
 
-    print(json.dumps(recipe_schema(parameter_schemas()), indent=1))
+    typer.echo(json.dumps(recipe_schema(parameter_schemas()), indent=1))
 
 
 @app.command("check-training")
@@ -193,11 +191,12 @@ def check_training(out: Out) -> None:
     """Load the shards in webdataset, datasets and open_clip_train, and train one epoch."""
     from pipeline import check_training as checking
 
-    checking.show(_absolute(out))
+    typer.echo(checking.check(_absolute(out)))
 
 
 def main() -> None:
     """Run a verb and leave with its exit code."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep, they don't spin
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("apache_beam", "distributed", "fsspec", "datasets", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

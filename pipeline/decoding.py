@@ -196,13 +196,12 @@ def _needed_of_gif(data: bytes) -> bytes:
 def _flatten(image: Image.Image, picture: Picture) -> Image.Image:
     """One RGB picture out of any mode: 8 bits, sRGB, transparency on white."""
     image = _to_bytes(image)
-    if image.mode == "P" or (image.has_transparency_data and "A" not in image.mode):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if "A" not in image.mode:
+    if not (image.has_transparency_data or picture.box):
         return _colours_to_srgb(image, picture.icc)
+    image = image if image.mode == "LA" else image.convert("RGBA")
     colours = _colours_to_srgb(image.convert("L" if image.mode == "LA" else "RGB"), picture.icc)
     alpha = image.getchannel("A")
-    if picture.box is not None:  # what a GIF's first frame leaves of its canvas is transparent
+    if picture.box:  # what a GIF's first frame leaves of its canvas is transparent
         alpha = _blank_outside(alpha, picture.box)
     flat = Image.new("RGB", image.size, _WHITE)
     flat.paste(colours, mask=alpha)
@@ -238,6 +237,8 @@ def _to_pixels(image: Image.Image, factor: int) -> Pixels:
 
 def _colours_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB of a picture without alpha; the profile counts if it is made for such pictures."""
+    if image.mode not in ("L", "CMYK"):
+        image = image.convert("RGB")
     if profile is not None:
         transform = _to_srgb(profile, image.mode)
         if transform is None and image.mode == "L":  # greys are often tagged with a colour profile

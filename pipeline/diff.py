@@ -33,10 +33,10 @@ class Difference:
         return not moved and not self.more_copies and not self.fewer_copies
 
 
-def show(before: str, after: str, limit: int) -> None:
-    """Print how the verdicts of two builds differ."""
+def tell(before: str, after: str, limit: int) -> str:
+    """How the verdicts of two builds differ, for a person."""
     difference = compare(open_record(before), open_record(after), limit)
-    print("\n".join(describe(difference, limit)))
+    return "\n".join(describe(difference, limit))
 
 
 def compare(before: BuildRecord, after: BuildRecord, limit: int = 10) -> Difference:

@@ -27,15 +27,23 @@ class Found:
         return str(self.base["key"].hex())
 
 
-def show(key: str, out: str) -> None:
-    """Print the story of every row whose key begins so, or whose source key or URL is that."""
+def tell(key: str, out: str) -> str:
+    """The story of every row whose key begins so, or whose source key or URL is that.
+
+    Raises CurationError when there is none.
+    """
+    if not key:
+        raise RecipeError("give a key, the start of one (4 digits at least), a source key or a URL")
     record = open_record(out)
     rows = find_rows(record, key)
     if not rows:
-        raise CurationError(f"{out}: no row has a key that begins with {key!r}, nor that source key")
-    print("\n\n".join("\n".join(story(record, row)) for row in rows[:_LIMIT]))
+        raise CurationError(
+            f"{out}: no row has a key that begins with {key!r}, nor that source key"
+        )
+    stories = ["\n".join(story(record, row)) for row in rows[:_LIMIT]]
     if len(rows) > _LIMIT:
-        print(f"\nand {len(rows) - _LIMIT} more rows")
+        stories.append(f"and {len(rows) - _LIMIT} more rows")
+    return "\n\n".join(stories)
 
 
 def find_rows(record: BuildRecord, key: str) -> list[Found]:
@@ -54,8 +62,6 @@ def find_rows(record: BuildRecord, key: str) -> list[Found]:
         if rows:
             base = pool.read_base(record.pool.root, shard).take(rows).to_pylist()
             found += [Found(shard, row, b) for row, b in zip(rows, base, strict=True)]
-    if not key:
-        raise RecipeError("give a key, the start of one (4 digits at least), a source key or a URL")
     return found
 
 

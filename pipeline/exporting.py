@@ -14,10 +14,11 @@ from pipeline import export, pool, storage
 from pipeline.columns import ColumnSet
 from pipeline.errors import CurationError
 from pipeline.export import ExportJob, RunTask
-from pipeline.manifest import Written, manifest_path, write_manifest
+from pipeline.manifest import SUBSET, Written, manifest_path, write_manifest
 from pipeline.pool import BASE, Pool
 from pipeline.render import RenderOptions
 from pipeline.scoring import Resolved
+from pipeline.subsets import write_subset
 from pipeline.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def run_export(build: "Build") -> dict[str, Any]:
     if finished is not None:
         return finished
     _clear(build, job)
+    if build.recipe.export.format == "uids":
+        return write_manifest(build, resolved, verdicts, _write_uids(made, verdicts, job))
+    _require_images(build, made)
     tasks = list(_run_tasks(made, verdicts))
     render, write = f"render-{job.digest}", f"export-{job.digest}"
     build.stage(
@@ -66,6 +70,29 @@ def run_export(build: "Build") -> dict[str, Any]:
     manifest = write_manifest(build, resolved, verdicts, written)
     storage.remove(job.work)
     return manifest
+
+
+def _require_images(build: "Build", made: Pool) -> None:
+    """Raises RecipeError when the pool is metadata alone, of which no tars can be made."""
+    if made.shards and not any(shard.samples for shard in made.shards):
+        raise build.recipe.error(
+            "the pool holds no images, so there is nothing to write into tars;"
+            " `export: {format: uids}` writes the list of what was chosen",
+            "export",
+        )
+
+
+def _write_uids(made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
+    """Write the source keys of the kept rows as a subset file, each as often as it was chosen."""
+    uids: list[str] = []
+    times: list[int] = []
+    for shard in made.shards:
+        names = pool.read_base(made.root, shard, ["source_key"])["source_key"].to_pylist()
+        for row, copies in _kept(verdicts, shard.name):
+            uids.append(names[row] or "")
+            times.append(copies)
+    count = write_subset(storage.join(job.out, "shards", SUBSET), uids, times)
+    return Written(digest=job.digest, shards=(), runs=(), subset=count)
 
 
 def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
@@ -106,6 +133,7 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         "columns": {name: c.folder_name for name, c in sorted(options.columns.items())},
         "seed": section.seed,
         "samples_per_shard": section.samples_per_shard,
+        "format": section.format,
         "decoder": export.CODEC_VERSIONS,
     }
     return ExportJob(

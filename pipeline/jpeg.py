@@ -12,7 +12,7 @@ from pipeline.tiff import exif_orientation
 from pipeline.unreadable import Unreadable
 
 SIGNATURE = b"\xff\xd8\xff"
-_EOI, _SOS, _APP0, _APP1, _APP2, _APP14, _COM = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
+_CODED, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = range(0xC0, 0xD0)  # start of frame, but for the three that follow
 _TABLES = (0xC4, 0xC8, 0xCC)
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
@@ -40,8 +40,8 @@ class JpegHeader:
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, first byte of the content and end of each segment up to and with the EOI marker.
 
-    The content of an SOS segment goes on to the end of its entropy-coded data. Raises Unreadable
-    where the file ends early (`truncated`) or has no marker where one must be (`corrupt`).
+    The entropy-coded data behind an SOS segment comes as one of marker 0. Raises Unreadable where
+    the file ends early (`truncated`) or has no marker where one must be (`corrupt`).
     """
     place = 2
     while True:
@@ -52,12 +52,12 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker in _BARE:
             yield marker, place, place
             continue
-        end = place + _length(data, place)
+        start, place = place + 2, place + _length(data, place)
+        yield marker, start, place
         if marker == _SOS:
-            match = _SCAN_END.search(data, end)
-            end = len(data) if match is None else match.start()
-        yield marker, place + 2, end
-        place = end
+            match = _SCAN_END.search(data, place)
+            start, place = place, len(data) if match is None else match.start()
+            yield _CODED, start, place
 
 
 def _marker(data: bytes, place: int) -> tuple[int, int]:
@@ -124,8 +124,17 @@ def _profile(parts: dict[int, tuple[bytes, int]]) -> bytes | None:
 
 
 def count_scans(data: bytes) -> int:
-    """How many scans a file has, at most: markers inside of its metadata count as well."""
-    return data.count(b"\xff\xda")
+    """How many scans a file has, at most: what looks like one in metadata or a tail counts too.
+
+    A sequential file whose first scan has all components can have no other, and is not searched.
+    """
+    components = 0
+    for marker, start, end in segments(data):
+        if marker in _SEQUENTIAL and end - start > 5:
+            components = data[start + 5]
+        if marker == _SOS and end > start:
+            return 1 if data[start] == components else data.count(b"\xff\xda")
+    return 0
 
 
 def strip_jpeg_metadata(data: bytes) -> bytes:
@@ -139,10 +148,13 @@ def strip_jpeg_metadata(data: bytes) -> bytes:
     kept, sequential = [data[:2]], False
     for marker, start, end in segments(data):
         content = data[start:end]
-        if marker == _EOI or marker in _BARE:
+        if marker == _CODED:
+            kept.append(content)
+        elif marker == _EOI or marker in _BARE:
             kept.append(bytes((0xFF, marker)))
         elif marker == _SOS:
-            kept.append(_scan(content, sequential))
+            # Some cameras write parameters here that only progressive files have.
+            kept.append(_segment(marker, content[:-3] + b"\0\x3f\0" if sequential else content))
         elif marker == _APP0 and content.startswith(b"JFIF\0"):
             kept.append(_segment(marker, b"JFIF\0\1\1" + content[7:12].ljust(5, b"\0") + b"\0\0"))
         elif marker == _APP14 and content.startswith(b"Adobe"):
@@ -155,12 +167,3 @@ def strip_jpeg_metadata(data: bytes) -> bytes:
 
 def _segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
-
-
-def _scan(content: bytes, sequential: bool) -> bytes:
-    """A scan with its marker. Some cameras write parameters that only progressive files have."""
-    size = 1 + 2 * content[0] if content else 0
-    header, coded = content[: size + 3], content[size + 3 :]
-    if sequential and len(header) == size + 3:
-        header = header[:size] + b"\x00\x3f\x00"
-    return _segment(_SOS, header) + coded

@@ -21,16 +21,21 @@ from pipeline.verdicts import Verdicts
 if TYPE_CHECKING:
     from pipeline.build import Build
 
+SUBSET = "subset.npy"
 _LIBRARIES = ("pairmill", "apache-beam", "numpy", "pillow", "pyarrow", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What both passes of an export said: (name, stats) per output shard, stats per run."""
+    """What both passes of an export said: (name, stats) per output shard, stats per run.
+
+    An export of uids has no shards, and `subset` entries in its list.
+    """
 
     digest: str
     shards: tuple[tuple[str, Mapping[str, Any]], ...]
     runs: tuple[Mapping[str, Any], ...]
+    subset: int | None = None
 
 
 def manifest_path(out: str) -> str:
@@ -71,6 +76,8 @@ def write_manifest(
     files["croissant.json"] = card.croissant(manifest)
     for name, data in files.items():
         storage.write_atomic(storage.join(build.out, "shards", name), data)
+    if written.subset is not None:
+        files[SUBSET] = storage.read_bytes(storage.join(build.out, "shards", SUBSET))
     manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     storage.write_json(manifest_path(build.out), manifest)
     return manifest
@@ -89,7 +96,7 @@ def make_ledger(verdicts: Verdicts, written: Written) -> dict[str, Any]:
         "kept": summary["kept"],
         "copies": summary["copies"],
         "not_exported": dict(sorted(lost.items())),
-        "written": sum(stats["samples"] for _, stats in written.shards),
+        "written": sum(stats["samples"] for _, stats in written.shards) + (written.subset or 0),
     }
     check_ledger(ledger)
     return ledger

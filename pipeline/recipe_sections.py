@@ -366,13 +366,13 @@ class ExportSection(Section):
     """Tars of samples, or a list of uids in DataComp's format."""
     samples_per_shard: Count = 1000
     """Samples in each tar."""
-    image: Literal["original", "jpg", "png", "webp"] = "original"
+    image: Literal["original", "jpg", "webp"] = "original"
     """The image format; `original` keeps JPEG data as it is, and encodes the rest as JPEG."""
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
     """Quality of images that are encoded as jpg or webp."""
     max_side: Count | None = None
     """Images with a longer side than this many pixels are made smaller."""
-    resize: Literal["longest", "center_crop", "border"] = "longest"
+    resize: Literal["longest", "shortest", "crop", "border"] = "longest"
     """How an image is made to fit `max_side`."""
     seed: Seed = 0
     """Another seed is another order of the samples."""
@@ -381,8 +381,6 @@ class ExportSection(Section):
 
     @model_validator(mode="after")
     def _uses_what_it_is_given(self) -> Self:
-        if self.quality is not None and self.image == "png":
-            raise ValueError("'quality' has no meaning for `image: png`")
         if self.resize != "longest" and self.max_side is None:
             raise ValueError("'resize' has no meaning without 'max_side'")
         return self

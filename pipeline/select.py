@@ -32,6 +32,7 @@ _VERDICT_TYPES: dict[str, pa.DataType] = {
 }
 VERDICTS = pa.schema(_VERDICT_TYPES)
 _MOST_TIMES = 2**31 - 1
+_LEAST_ROWS = 1 << 18  # of a block of verdicts
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _set_survivors(database: Database, number: int) -> None:
 
 def _blocks(spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """First and last places of blocks of rows; at most some 256 of them, none very small."""
-    enough = max(1 << 18, sum(span.rows for span in spans) // 256)
+    enough = max(_LEAST_ROWS, sum(span.rows for span in spans) // 256)
     waiting: list[Span] = []
     for span in spans:
         waiting.append(span)

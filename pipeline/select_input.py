@@ -219,5 +219,6 @@ def _codes(rows: pa.Table) -> npt.NDArray[np.int16]:
 
 
 def _one_array(column: "pa.ChunkedArray[Any]") -> "pa.Array[Any]":
-    whole: pa.Array[Any] = pa.concat_arrays(column.chunks)
+    chunks = column.chunks or [pa.array([], column.type)]
+    whole: pa.Array[Any] = pa.concat_arrays(chunks)
     return whole

@@ -1,47 +1,46 @@
-"""What a verb of the command line does with a build, and what it says when it is done."""
+"""What a verb of the command line does with a build; each yields what a person should read."""
 
 import time
+from collections.abc import Iterator
 
 from pipeline import report, storage
 from pipeline.build import Build
 
 
-def ingest(build: Build) -> None:
+def ingest(build: Build) -> Iterator[str]:
     """Make the pool, and say how many rows it has."""
     _sweep(build)
     made = build.ingest()
     samples = sum(shard.samples for shard in made.shards)
-    print(f"pool: {made.rows:,} rows, {samples:,} samples in {len(made.shards)} shards")
+    yield f"pool: {made.rows:,} rows, {samples:,} samples in {len(made.shards)} shards"
 
 
-def score(build: Build) -> None:
+def score(build: Build) -> Iterator[str]:
     """Bring the columns up to date."""
     _sweep(build)
     resolved = build.score()
-    print(f"columns: {', '.join(instance.name for instance in resolved.instances)}")
+    yield f"columns: {', '.join(instance.name for instance in resolved.instances)}"
 
 
-def select(build: Build) -> None:
+def select(build: Build) -> Iterator[str]:
     """Decide, and print where the rows went."""
-    print(report.attrition_text(build.select()))
+    yield report.attrition_text(build.select())
 
 
-def export(build: Build) -> None:
+def export(build: Build) -> Iterator[str]:
     """Write the shards, and say how many."""
     manifest = build.export()
     written, shards = manifest["ledger"]["written"], len(manifest["shards"])
-    print(f"shards: {written:,} samples in {shards} tars in {storage.join(build.out, 'shards')}")
+    yield f"shards: {written:,} samples in {shards} tars in {storage.join(build.out, 'shards')}"
 
 
-def build(build: Build) -> None:
+def build(build: Build) -> Iterator[str]:
     """All of it, and the report."""
     started = time.monotonic()
-    ingest(build)
-    score(build)
-    select(build)
-    export(build)
+    for verb in (ingest, score, select, export):
+        yield from verb(build)
     path = report.write_report(build)
-    print(f"report: {path} ({time.monotonic() - started:.0f} s)")
+    yield f"report: {path} ({time.monotonic() - started:.0f} s)"
 
 
 def _sweep(build: Build) -> None:

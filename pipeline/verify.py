@@ -16,8 +16,8 @@ from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
 
 
-def show(out: str) -> None:
-    """Print what was checked. Raises DamagedFile with every promise that is broken."""
+def check(out: str) -> str:
+    """What was checked, in a line. Raises DamagedFile with every promise that is broken."""
     record = open_record(out)
     problems = [*pool_problems(record), *column_problems(record), *export_problems(record)]
     if problems:
@@ -26,7 +26,7 @@ def show(out: str) -> None:
         raise DamagedFile(f"{out}: {len(problems)} promises are broken\n{listed}{more}")
     manifest = record.manifest()
     shards = len(manifest["shards"]) if manifest else 0
-    print(
+    return (
         f"{out}: all is as promised: {record.pool.rows:,} rows in {len(record.pool.shards)} pool"
         f" shards, {len(record.scorers)} column sets, {shards} training shards"
     )
@@ -98,7 +98,7 @@ def export_problems(record: BuildRecord) -> Iterator[str]:
     keys: set[str] = set()
     for shard in manifest["shards"]:
         yield from _shard_problems(storage.join(folder, shard["name"]), shard, keys)
-    if len(keys) != manifest["ledger"]["written"]:
+    if manifest["shards"] and len(keys) != manifest["ledger"]["written"]:
         yield f"{folder}: {len(keys)} keys, the ledger says {manifest['ledger']['written']}"
 
 

@@ -1,13 +1,16 @@
 """What tests share: folders of pairs built in code, and builds over them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share the machine with each other
 
-from pipeline.build import Build
-from pipeline.recipe import parse_recipe
-from tests import pictures
+import pytest  # noqa: E402
+
+from pipeline.build import Build  # noqa: E402
+from pipeline.recipe import parse_recipe  # noqa: E402
+from tests import pictures  # noqa: E402
 
 RECIPE = """\
 sources:

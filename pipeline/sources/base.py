@@ -6,7 +6,7 @@ It yields a row for everything it meets: what can't be read is a row with a reas
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,6 +48,7 @@ class Incoming:
     retriable: bool | None = None
     metadata_only: bool = False
     uid: str | None = None
+    _hashed: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False)
 
     @property
     def caption(self) -> str | None:
@@ -55,7 +56,12 @@ class Incoming:
 
     @property
     def image_sha256(self) -> bytes | None:
-        return None if self.image is None else hashlib.sha256(self.image).digest()
+        """Computed once for each image."""
+        if self.image is None:
+            return None
+        if self._hashed is None or self._hashed[0] is not self.image:
+            self._hashed = self.image, hashlib.sha256(self.image).digest()
+        return self._hashed[1]
 
     def key(self, source: str) -> bytes:
         """The key of the pair; of a row with neither URL nor image, a name for the row itself."""
@@ -70,7 +76,9 @@ class Incoming:
     def rank(self, source: str) -> bytes:
         """Of rows with equal keys the one of smallest rank carries the sample."""
         name = (self.source_key or "").encode("utf-8", "replace")
-        return digest(source.encode(), name, self._text())
+        others = (part for item in sorted(self.parts.items()) for part in item)
+        parts = (part.encode() if isinstance(part, str) else part for part in others)
+        return digest(source.encode(), name, self._text(), self.image_sha256, *parts)
 
     def _text(self) -> bytes:
         return json.dumps([self.captions, self.meta], sort_keys=True, default=str).encode()
@@ -93,24 +101,66 @@ class Source(Protocol):
         """The rows of a unit in order; the same rows each time it is called."""
         ...
 
-    def fetch(self, rows: Sequence[Incoming]) -> list[Incoming]:
-        """The same rows with their images; sources that hold images return them as they are."""
+    def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
+        """The same rows in the same order with their images, one at a time where that can be.
+
+        Rows that have failed, and those of sources that hold images, come back as they are.
+        """
         ...
 
 
 def caption(text: str | bytes, origin: str) -> dict[str, Any]:
-    """A caption as it came; bytes that are not UTF-8 are replaced, and flagged so."""
-    flags: list[str] = []
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text, flags = text.decode("utf-8", "replace"), ["not_utf8"]
+    """A caption as it came; what is not UTF-8 or not Unicode is replaced, and flagged so."""
+    text, flags = _unicode(text) if isinstance(text, str) else _decoded(text)
+    return {"text": text, "origin": origin, "kind": "raw", "flags": flags or None}
+
+
+def _decoded(data: bytes) -> tuple[str, list[str]]:
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        return data.decode("utf-8-sig", "replace"), ["not_utf8"]
+
+
+def _unicode(text: str) -> tuple[str, list[str]]:
+    """Text with lone surrogates are bytes of a file that was no UTF-8, or escapes in JSON."""
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate, as JSON can carry it
-        text, flags = text.encode("utf-8", "replace").decode(), ["not_unicode"]
-    return {"text": text, "origin": origin, "kind": "raw", "flags": flags or None}
+        return text, []
+    except UnicodeEncodeError:
+        pass
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), ["not_utf8"]
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode(), ["not_unicode"]
+
+
+def readable(text: str) -> str:
+    """A file name or another short text as Unicode, whatever bytes it is made of."""
+    return _unicode(text)[0]
+
+
+def captions_of(value: Any, origin: str) -> list[dict[str, Any]]:
+    """The captions of a cell or a field: a text, or a list of texts; numbers as they print."""
+    texts = value if isinstance(value, list) else [value]
+    found = (text if isinstance(text, str | bytes) else _printed(text) for text in texts)
+    return [caption(text, origin) for text in found if text is not None]
+
+
+def _printed(value: Any) -> str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number and value == value else None
+
+
+def json_fields(data: bytes | None) -> dict[str, Any]:
+    """The fields of a JSON object; of another JSON value, or of none, what was found."""
+    if data is None:
+        return {}
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {"unreadable_json": True}
+    return value if isinstance(value, dict) else {"json": value}
 
 
 def image_extension(extension: str) -> bool:

@@ -1,10 +1,18 @@
 """Published metadata without images, in DataComp's layout: selections can be tried without them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.sources.base import Incoming, Unit, caption
-from pipeline.sources.tables import check_columns, plain, read_rows, table_units, text_of
+from pipeline.sources.base import Incoming, Unit, captions_of
+from pipeline.sources.tables import (
+    broken,
+    check_columns,
+    plain,
+    read_rows,
+    table_units,
+    text_of,
+)
 
 
 @dataclass(frozen=True)
@@ -21,16 +29,21 @@ class DataCompMetadata:
         return found
 
     def read(self, unit: Unit) -> Iterator[Incoming]:
-        for fields in read_rows(unit):
-            text, uid = text_of(fields.pop("text")), text_of(fields.pop("uid"))
-            yield Incoming(
-                source_key=uid,
-                uid=uid,
-                url=text_of(fields.pop("url")),
-                captions=[] if text is None else [caption(text, "text")],
-                meta=plain(fields),
-                metadata_only=True,
-            )
+        file = unit.path.rpartition("/")[2]
+        for number, fields in enumerate(read_rows(unit), start=unit.start):
+            yield broken(fields, f"{file}:{number}") or _row(fields)
 
-    def fetch(self, rows: Sequence[Incoming]) -> list[Incoming]:
-        return list(rows)
+    def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
+        return iter(rows)
+
+
+def _row(fields: dict[str, Any]) -> Incoming:
+    uid = text_of(fields.pop("uid"))
+    return Incoming(
+        source_key=uid,
+        uid=uid,
+        url=text_of(fields.pop("url")) or None,
+        captions=captions_of(fields.pop("text"), "text"),
+        meta=plain(fields),
+        metadata_only=True,
+    )

@@ -1,11 +1,25 @@
 """Parquet with image bytes in a column, as the Hugging Face layout has it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.sources.base import Incoming, Unit, caption
-from pipeline.sources.tables import check_columns, plain, read_rows, table_units, text_of
+import pyarrow as pa
+
+from pipeline.errors import RecipeError
+from pipeline.sources.base import Incoming, Unit, captions_of
+from pipeline.sources.tables import (
+    broken,
+    check_columns,
+    parquet_file,
+    plain,
+    read_rows,
+    table_format,
+    table_units,
+    text_of,
+)
+
+_BATCH = 32  # images are large, and a batch of rows is in memory as a whole
 
 
 @dataclass(frozen=True)
@@ -26,44 +40,75 @@ class ParquetImages:
         found = table_units(self.pattern, self.name)
         named = [self.image, *self.captions, *(n for n in (self.url, self.key) if n is not None)]
         for path in dict.fromkeys(unit.path for unit in found):
+            if table_format(path) != "parquet":
+                raise RecipeError(f"source {self.name!r}: {path} is no Parquet file")
             check_columns(path, named, self.name)
+            self._check_types(path)
         return found
+
+    def _check_types(self, path: str) -> None:
+        schema = parquet_file(path).schema_arrow
+        for name in (self.image, *self.captions):
+            is_right = _holds_image if name == self.image else _holds_text
+            kind = schema.field(name).type
+            if not is_right(kind):
+                wanted = "bytes, or a struct with `bytes`" if name == self.image else "texts"
+                raise RecipeError(
+                    f"source {self.name!r}: column {name!r} of {path} holds {kind}, not {wanted}"
+                )
 
     def read(self, unit: Unit) -> Iterator[Incoming]:
         file = unit.path.rpartition("/")[2]
-        for number, fields in enumerate(read_rows(unit), start=unit.start):
-            yield self._row(fields, f"{file}:{number}")
+        for number, fields in enumerate(read_rows(unit, _BATCH), start=unit.start):
+            position = f"{file}:{number}"
+            yield broken(fields, position) or self._row(fields, position)
 
     def _row(self, fields: dict[str, Any], position: str) -> Incoming:
         row = Incoming(source_key=position)
-        data, path = _image(fields.pop(self.image, None))
+        row.image, path = _image(fields.pop(self.image))
         if self.key is not None:
-            row.source_key = text_of(fields.pop(self.key))
+            row.source_key = text_of(fields.pop(self.key, None))
         elif path is not None:
             row.source_key = path
         if self.url is not None:
-            row.url = text_of(fields.pop(self.url)) or None
+            row.url = text_of(fields.pop(self.url, None)) or None
         for name in self.captions:
             row.captions += captions_of(fields.pop(name, None), name)
-        row.image = data
         row.meta = plain(fields)
-        if data is None:
-            row.failed, row.detail = "no_image", f"column {self.image!r} holds no bytes"
+        if row.image is None:
+            row.failed, row.retriable = "no_image", False
+            row.detail = f"column {self.image!r} holds no bytes" + (f", only {path}" * bool(path))
         return row
 
-    def fetch(self, rows: Sequence[Incoming]) -> list[Incoming]:
-        return list(rows)
-
-
-def captions_of(value: Any, origin: str) -> list[dict[str, Any]]:
-    """The captions of a cell: a text, or a list of texts."""
-    texts = value if isinstance(value, list) else [value]
-    found = (text if isinstance(text, bytes) else text_of(text) for text in texts)
-    return [caption(text, origin) for text in found if text is not None]
+    def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
+        return iter(rows)
 
 
 def _image(value: Any) -> tuple[bytes | None, str | None]:
     if isinstance(value, dict):
-        data, path = value.get("bytes"), value.get("path")
-        return (data if isinstance(data, bytes) else None), (path or None)
-    return (value if isinstance(value, bytes) else None), None
+        path = text_of(value.get("path")) or None
+        return value.get("bytes"), path
+    return value, None
+
+
+def _holds_image(kind: pa.DataType) -> bool:
+    if pa.types.is_null(kind):
+        return True
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(check(kind) for check in (*checks, pa.types.is_null))
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    numbers = (pa.types.is_integer, pa.types.is_floating)
+    return _is_binary(kind) or any(check(kind) for check in (*checks, *numbers))

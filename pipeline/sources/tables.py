@@ -1,32 +1,39 @@
-"""Rows of a table, whatever its format: Parquet, CSV, TSV, JSON lines, plain or gzipped."""
+"""Rows of a table, whatever its format: Parquet, CSV, TSV, JSON lines, plain or gzipped.
 
-import csv
+Every line becomes a row or a reason; a damaged part of a file costs the rows in it, no others.
+"""
+
 import gzip
-import io
 import json
 import math
-import sys
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from itertools import islice
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.errors import DamagedFile, RecipeError
-from pipeline.sources.base import Unit
+from pipeline.errors import RecipeError
+from pipeline.sources.base import Incoming, Unit, readable
+from pipeline.sources.delimited import BROKEN, csv_header, csv_rows, lines_of
 
 FORMATS = ("parquet", "csv", "tsv", "jsonl")
-BROKEN = "\0broken"  # the name under which a line that is no row carries its reason
 _UNIT_ROWS = 50_000
-csv.field_size_limit(min(sys.maxsize, 1 << 31))
+_BATCH = 512
+_SAMPLE_LINES = 1000  # lines of JSON in which every column in use should have appeared
+_SHOWN_COLUMNS = 30
+_GZIP_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def table_format(path: str) -> str:
     """One of FORMATS by the name of the file. Raises RecipeError for another."""
     name = path.lower().removesuffix(".gz")
     for format_ in FORMATS:
-        if name.endswith(f".{format_}"):
+        if name.endswith(f".{format_}") and (format_ != "parquet" or name == path.lower()):
             return format_
     if name.endswith((".ndjson", ".json")):
         return "jsonl"
@@ -35,22 +42,36 @@ def table_format(path: str) -> str:
 
 def table_files(pattern: str, source: str) -> list[str]:
     """The files of a table: one, a glob, or all tables of a folder."""
+    return named_files(pattern, source, tuple(f".{f}{gz}" for f in FORMATS for gz in ("", ".gz")))
+
+
+def named_files(pattern: str, source: str, endings: tuple[str, ...]) -> list[str]:
+    """The files of a pattern, or those below a folder that have one of the endings.
+
+    Raises RecipeError when there are none, or when one that is named is missing.
+    """
     if storage.is_folder(pattern):
-        names = storage.files_below(pattern)
-        paths = [storage.join(pattern, name) for name in names if _is_table(name)]
+        names = [n for n in storage.files_below(pattern) if n.lower().endswith(endings)]
+        paths = [storage.join(pattern, name) for name in names]
     else:
-        paths = [path for path in storage.expand(pattern) if storage.exists(path)]
-    if not paths:
-        raise RecipeError(f"source {source!r}: there is no table at {pattern}")
+        paths = storage.expand(pattern)
+    missing = [path for path in paths if not storage.exists(path)]
+    if not paths or len(missing) == len(paths):
+        raise RecipeError(f"source {source!r}: there is no {endings[0]} file at {pattern}")
+    if missing:
+        listed = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise RecipeError(
+            f"source {source!r}: {len(missing)} of the {len(paths)} files of {pattern} are"
+            f" missing: {listed}; a pattern with * takes those that are there"
+        )
     return paths
 
 
-def _is_table(name: str) -> bool:
-    return any(name.lower().removesuffix(".gz").endswith(f".{f}") for f in FORMATS)
-
-
 def table_units(pattern: str, source: str) -> list[Unit]:
-    """The files of a table as units; large Parquet files in parts that end with a row group."""
+    """The files of a table as units; large Parquet files in parts that end with a row group.
+
+    Raises RecipeError when a file can't be opened.
+    """
     return [unit for path in table_files(pattern, source) for unit in _units(path, source)]
 
 
@@ -59,7 +80,7 @@ def _units(path: str, source: str) -> Iterator[Unit]:
     if table_format(path) != "parquet":
         yield Unit(source, path, stamp=stamp)
         return
-    metadata = _parquet(path).metadata
+    metadata = parquet_file(path).metadata
     start = rows = 0
     for group in range(metadata.num_row_groups):
         rows += metadata.row_group(group).num_rows
@@ -69,117 +90,150 @@ def _units(path: str, source: str) -> Iterator[Unit]:
 
 
 def table_columns(path: str) -> list[str]:
-    """The names of the columns; of JSON lines, those of the first row."""
+    """The names of the columns; of JSON lines, those of its first thousand rows.
+
+    Raises RecipeError when the file can't be opened or read.
+    """
     format_ = table_format(path)
     if format_ == "parquet":
-        return list(_parquet(path).schema_arrow.names)
-    if format_ == "jsonl":
-        first = next(_json_lines(path), {})
-        return [] if BROKEN in first else list(first)
-    with _text(path) as stream:
-        return next(csv.reader(stream, delimiter=_delimiter(format_)), [])
+        return list(parquet_file(path).schema_arrow.names)
+    try:
+        with _opened(path) as stream:
+            if format_ == "jsonl":
+                rows = islice(_json_lines(stream), _SAMPLE_LINES)
+                names = (name for row in rows if BROKEN not in row for name in row)
+                return list(dict.fromkeys(names))
+            return csv_header(stream, _delimiter(format_))
+    except _GZIP_DAMAGE as error:
+        raise RecipeError(f"{path}: can't be read: {error}") from error
 
 
 def check_columns(path: str, needed: Sequence[str], source: str) -> None:
-    """Raises RecipeError when the table lacks a column, with those it has."""
+    """Raises RecipeError when the table lacks a column, or has two of that name."""
     found = table_columns(path)
     for name in needed:
-        if name not in found:
-            listed = ", ".join(found) or "none"
+        if found.count(name) != 1:
+            shown = [repr(column[:60]) for column in found[:_SHOWN_COLUMNS]]
+            more = [f"and {len(found) - len(shown)} more"] if len(found) > len(shown) else []
+            what = "no column" if name not in found else f"{found.count(name)} columns"
             raise RecipeError(
-                f"source {source!r}: {path} has no column {name!r}; its columns are {listed}"
+                f"source {source!r}: {path} has {what} {name!r};"
+                f" its columns are {', '.join(shown + more) or 'none'}"
             )
 
 
-def read_rows(unit: Unit) -> Iterator[dict[str, Any]]:
-    """The rows of a unit in order; a line that is no row comes as `{BROKEN: reason}`."""
+def read_rows(unit: Unit, batch_rows: int = _BATCH) -> Iterator[dict[str, Any]]:
+    """The rows of a unit in order; what is no row comes as `{BROKEN: reason}`.
+
+    A file that can't be read further ends with such a row; of Parquet every row of a damaged
+    row group is one.
+    """
     format_ = table_format(unit.path)
     if format_ == "parquet":
-        yield from _parquet_rows(unit)
-    elif format_ == "jsonl":
-        yield from _json_lines(unit.path)
-    else:
-        yield from _csv_rows(unit.path, _delimiter(format_))
+        yield from _parquet_rows(unit, batch_rows)
+        return
+    with _opened(unit.path) as stream:
+        try:
+            if format_ == "jsonl":
+                yield from _json_lines(stream)
+            else:
+                yield from csv_rows(stream, _delimiter(format_))
+        except _GZIP_DAMAGE as error:
+            yield {BROKEN: f"the file can't be read further: {error}"}
 
 
-def _parquet(path: str) -> pq.ParquetFile:
+def broken(fields: dict[str, Any], source_key: str) -> Incoming | None:
+    """The failed row for what read_rows found to be none; None for a good one."""
+    if BROKEN not in fields:
+        return None
+    return Incoming(source_key=source_key, failed="bad_row", detail=fields[BROKEN], retriable=False)
+
+
+def parquet_file(path: str) -> pq.ParquetFile:
+    """An open Parquet file. Raises RecipeError when it can't be opened or is none."""
     try:
         return pq.ParquetFile(storage.open_input(path))
-    except pa.ArrowException as error:
-        raise DamagedFile(f"{path}: is no Parquet file: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise RecipeError(f"{path}: can't be read as Parquet: {error}") from error
 
 
-def _parquet_rows(unit: Unit) -> Iterator[dict[str, Any]]:
-    file = _parquet(unit.path)
+def _parquet_rows(unit: Unit, batch_rows: int) -> Iterator[dict[str, Any]]:
+    file = parquet_file(unit.path)
     beyond = file.metadata.num_rows if unit.stop is None else unit.stop
     position = 0
-    groups = []
     for group in range(file.metadata.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
         if unit.start <= position < beyond:
-            groups.append(group)
-        position += file.metadata.row_group(group).num_rows
-    for batch in file.iter_batches(batch_size=512, row_groups=groups):
-        yield from batch.to_pylist()
+            yield from _group_rows(file, group, rows, batch_rows)
+        position += rows
+
+
+def _group_rows(
+    file: pq.ParquetFile, group: int, rows: int, batch_rows: int
+) -> Iterator[dict[str, Any]]:
+    done = 0
+    try:
+        for batch in file.iter_batches(batch_size=batch_rows, row_groups=[group]):
+            for row in batch.to_pylist():
+                yield row
+                done += 1
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = f"row group {group} can't be read: {error}"
+        for _ in range(done, rows):
+            yield {BROKEN: reason}
 
 
 def _delimiter(format_: str) -> str:
     return "\t" if format_ == "tsv" else ","
 
 
-def _text(path: str) -> IO[str]:
-    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", errors="replace", newline="")
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    try:
+        stream = storage.open_input(path)
+    except OSError as error:
+        raise RecipeError(f"{path}: can't be opened: {error.strerror or error}") from error
+    with stream:
+        if path.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=stream) as unpacked:
+                yield unpacked
+        else:
+            yield stream
 
 
-def _bytes(path: str) -> IO[bytes]:
-    stream = storage.open_input(path)
-    return gzip.GzipFile(fileobj=stream) if path.lower().endswith(".gz") else stream
-
-
-def _csv_rows(path: str, delimiter: str) -> Iterator[dict[str, Any]]:
-    with _text(path) as stream:
-        lines = csv.reader(stream, delimiter=delimiter)
-        header = next(lines, [])
-        while True:
-            try:
-                values = next(lines)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield {BROKEN: f"line {lines.line_num}: {error}"}
-                continue
-            if len(values) != len(header):
-                yield {BROKEN: f"line {lines.line_num}: {len(values)} fields, not {len(header)}"}
-            else:
-                yield {n: v if v != "" else None for n, v in zip(header, values, strict=True)}
-
-
-def _json_lines(path: str) -> Iterator[dict[str, Any]]:
-    with _bytes(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                yield {BROKEN: f"line {number}: {error}"}
-                continue
-            yield value if isinstance(value, dict) else {BROKEN: f"line {number}: no object"}
+def _json_lines(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines_of(stream), start=1):
+        if line is None:
+            yield {BROKEN: f"line {number}: is too long"}
+            continue
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield {BROKEN: f"line {number}: {error}"}
+            continue
+        yield value if isinstance(value, dict) else {BROKEN: f"line {number}: no object"}
 
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: bytes are left out, NaN is None, times are text."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if not isinstance(v, bytes)}
-    if isinstance(value, list):
+        return {str(k): plain(v) for k, v in value.items() if not isinstance(v, bytes)}
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value if not isinstance(item, bytes)]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float | bool):
         return value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
     return None if isinstance(value, bytes) else str(value)
 
 
 def text_of(value: Any) -> str | None:
-    """A cell as text: NULL and NaN are none; numbers as they print."""
+    """A cell as text: NULL and NaN are none; numbers as they print, bytes as UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     value = plain(value)
-    return None if value is None else value if isinstance(value, str) else str(value)
+    return None if value is None else readable(value if isinstance(value, str) else str(value))

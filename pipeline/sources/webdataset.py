@@ -1,22 +1,29 @@
 """Existing webdataset tars, all members of each sample kept."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import RecipeError
+from pipeline.errors import DamagedFile
 from pipeline.shards import Sample, read_shard
-from pipeline.sources.base import Incoming, Unit, caption, image_extension
+from pipeline.sources.base import (
+    Incoming,
+    Unit,
+    captions_of,
+    image_extension,
+    json_fields,
+    readable,
+)
+from pipeline.sources.tables import named_files, plain
 
 
 @dataclass(frozen=True)
 class WebDataset:
-    """Tars named by a glob or braces, or all `*.tar` of a folder.
+    """Tars named by a glob or braces, or all below a folder.
 
     `captions` lists where texts are, in order of preference: a member (`txt`) or a field of a
-    json member (`json.caption`).
+    json member (`json.caption`), which may hold a list of texts. An empty member is no caption.
     """
 
     name: str
@@ -24,56 +31,61 @@ class WebDataset:
     captions: tuple[str, ...] = ("txt", "json.caption", "json.text")
 
     def units(self) -> list[Unit]:
-        folder = storage.is_folder(self.pattern)
-        pattern = storage.join(self.pattern, "*.tar") if folder else self.pattern
-        paths = [path for path in storage.expand(pattern) if storage.exists(path)]
-        if not paths:
-            raise RecipeError(f"source {self.name!r}: no tar at {self.pattern}")
+        paths = named_files(self.pattern, self.name, (".tar", ".tar.gz", ".tgz"))
         return [Unit(self.name, path, stamp=str(storage.size(path))) for path in paths]
 
     def read(self, unit: Unit) -> Iterator[Incoming]:
-        for sample in read_shard(unit.path):
+        for sample in samples_of(unit.path):
             yield self._row(sample)
 
     def _row(self, sample: Sample) -> Incoming:
-        row = Incoming(source_key=_text(sample.key), failed=sample.failed, detail=sample.detail)
-        image = next((e for e in sample.parts if image_extension(e.rpartition(".")[2])), None)
-        fields = _json(sample.parts.get("json"))
+        row = row_of(sample)
+        fields = json_fields(sample.parts.get("json"))
         for place in self.captions:
-            text = _find(place, sample, fields)
-            if text is not None:
-                row.captions.append(caption(text, place))
+            row.captions += _captions(place, sample, fields)
         url = fields.pop("url", None)
-        row.url = url if isinstance(url, str) and url else None
-        row.meta = fields
-        row.parts = {e: data for e, data in sample.parts.items() if e != image}
-        if image is not None:
-            row.image = sample.parts[image]
-        elif row.failed is None:
-            row.failed, row.detail = "no_image", f"members: {', '.join(sorted(sample.parts))}"
+        row.url = readable(url) if isinstance(url, str) and url else None
+        row.meta = plain(fields)
+        take_image(row, sample)
         return row
 
-    def fetch(self, rows: Sequence[Incoming]) -> list[Incoming]:
-        return list(rows)
+    def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
+        return iter(rows)
 
 
-def _find(place: str, sample: Sample, fields: dict[str, Any]) -> str | bytes | None:
+def samples_of(path: str) -> Iterator[Sample]:
+    """The samples of a tar. Raises DamagedFile when it can't be opened."""
+    try:
+        yield from read_shard(path)
+    except OSError as error:
+        raise DamagedFile(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def row_of(sample: Sample) -> Incoming:
+    """A row named like the sample, with the reason when it is none."""
+    retriable = None if sample.failed is None else False
+    name = readable(sample.key)
+    detail = None if sample.detail is None else readable(sample.detail)
+    return Incoming(source_key=name, failed=sample.failed, detail=detail, retriable=retriable)
+
+
+def take_image(row: Incoming, sample: Sample) -> None:
+    """Give a row the image of a sample, and the other members as its parts.
+
+    Of several images it is the first whose extension is plain: `jpg` goes before `mask.png`.
+    """
+    images = [e for e in sample.parts if image_extension(e.rpartition(".")[2])]
+    image = min(images, key=lambda extension: "." in extension, default=None)
+    row.parts = {readable(e): data for e, data in sample.parts.items() if e != image}
+    if image is not None:
+        row.image = sample.parts[image]
+    elif row.failed is None:
+        row.failed, row.retriable = "no_image", False
+        row.detail = f"members: {', '.join(sorted(row.parts)) or 'none'}"
+
+
+def _captions(place: str, sample: Sample, fields: dict[str, Any]) -> list[dict[str, Any]]:
     member, dot, name = place.partition(".")
     if dot and member == "json":
-        value = fields.get(name)
-        return value if isinstance(value, str) else None
-    return sample.parts.get(place)
-
-
-def _json(data: bytes | None) -> dict[str, Any]:
-    if data is None:
-        return {}
-    try:
-        value = json.loads(data)
-    except ValueError:
-        return {"unreadable_json": True}
-    return value if isinstance(value, dict) else {"json": value}
-
-
-def _text(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return captions_of(fields.get(name), place)
+    return captions_of(sample.parts.get(place) or None, place)

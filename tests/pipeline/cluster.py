@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline import storage
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 START_S = 60.0
 
 
@@ -39,10 +39,9 @@ class Cluster:
             process.wait()
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        path = os.pathsep.join([str(HERE.parents[1]), str(HERE)])
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *arguments],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

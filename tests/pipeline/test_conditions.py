@@ -195,9 +195,9 @@ def test_hostile_conditions_are_refused_and_open_nothing(tmp_path: Path) -> None
 
 
 WORDS = """
-caption_words clip_score language has_face group true null 1 0.5 'a' ( ) [ ] , ; . * + - / = < and or
-not in is between case when then else end select from where union over read_text abs lower cast as
-:: int {} -> lambda : x -- /* */ $1 ? "language" limit exists columns filter
+caption_words clip_score language has_face group true null 1 0.5 'a' ( ) [ ] , ; . * + - / = < and
+or not in is between case when then else end select from where union over read_text abs lower cast
+as :: int {} -> lambda : x -- /* */ $1 ? "language" limit exists columns filter
 """.split()  # noqa: SIM905
 
 

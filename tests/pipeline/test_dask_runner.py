@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apache_beam as beam
-import probes
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from cluster import Cluster, running_cluster
 
 from pipeline import dask_runner, portable
+from tests.pipeline import probes
+from tests.pipeline.cluster import Cluster, running_cluster
 
 pytestmark = pytest.mark.slow
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 
 from pipeline.decoding import Unreadable, codec_versions, decode, is_srgb, read_header
@@ -62,12 +63,11 @@ def test_a_whole_jpeg_has_the_pixels_that_pillow_gives(
         assert np.array_equal(decode(data), pillow_rgb(data))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
-def test_colour_sampled_in_a_rare_way_is_as_in_pillow(mode: str) -> None:
-    data = pictures.jpeg(1, (70, 50), mode, subsampling="4:2:0", exif=pictures.exif(1))
-    if mode == "RGB":  # luma coarser than chroma, for which TurboJPEG's interface has no name
-        data = data.replace(b"\1\x22\0\2\x11\1\3\x11\1", b"\1\x11\0\2\x21\1\3\x11\1")
-        data = pictures.jpeg(1, (70, 50), "CMYK", subsampling="4:2:2")
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2"])
+def test_inks_sampled_in_a_rare_way_are_as_in_pillow(subsampling: str) -> None:
+    data = pictures.cmyk_jpeg(1, (70, 50), subsampling=subsampling, exif=pictures.exif(1))
+    with pytest.raises(ValueError, match="subsampling"):
+        simplejpeg.decode_jpeg(data, "CMYK")
     assert np.array_equal(decode(data), pillow_rgb(data))
     assert decode(data, at_least=20).shape == (25, 35, 3)
 
@@ -150,14 +150,10 @@ def test_profiles_of_grey_pictures(mode: str) -> None:
 
 
 def test_a_cmyk_profile_decides_what_inks_look_like() -> None:
-    ink = np.zeros((16, 32, 4), np.uint8)
-    ink[:, 16:] = 255
-    data = pictures.saved(
-        Image.fromarray(ink, "CMYK"), "JPEG", icc_profile=pictures.cmyk_profile(paper=50)
-    )
-    pixels = decode(data)
-    assert 100 < pixels[:, :8].mean() < 140  # L* = 50, where no profile would say white
-    assert pixels[:, 24:].max() < 5
+    inks = Image.new("CMYK", (16, 16), (64, 64, 64, 64))
+    assert 135 < decode(pictures.saved(inks, "JPEG")).mean() < 150
+    dark = pictures.cmyk_profile(paper=50)  # paper of L* = 50, darker with every ink
+    assert 55 < decode(pictures.saved(inks, "JPEG", icc_profile=dark)).mean() < 80
 
 
 @pytest.mark.parametrize(
@@ -294,7 +290,7 @@ def test_a_scaled_picture_keeps_enough_pixels(format: str, at_least: int, factor
 
 def test_small_pictures_can_be_asked_for_more() -> None:
     assert decode(pictures.jpeg(size=(1, 1)), at_least=1).shape == (1, 1, 3)
-    assert decode(pictures.jpeg(size=(2, 300)), at_least=1).shape == (150, 1, 3)
+    assert decode(pictures.jpeg(size=(2, 300)), at_least=1).shape == (38, 1, 3)
 
 
 def test_versions_of_the_codecs_can_be_told() -> None:

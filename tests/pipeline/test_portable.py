@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import apache_beam as beam
-import probes
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import portable
+from tests.pipeline import probes
 
 LOCAL = ["--runner=FnApiRunner"]
 

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import works
 
 from pipeline import procs
 from pipeline.errors import CurationError
+from tests.pipeline import works
 
 
 def work_on(work: Callable[[works.Shard], object]) -> None:
@@ -135,7 +135,7 @@ _SUPERVISOR = """
 import sys
 from functools import partial
 from pathlib import Path
-import works, test_procs
+from tests.pipeline import test_procs, works
 test_procs.run(works.spin, works.shards(Path(sys.argv[1]), 2))
 """
 
@@ -143,7 +143,7 @@ test_procs.run(works.spin, works.shards(Path(sys.argv[1]), 2))
 @pytest.mark.slow
 @pytest.mark.parametrize("with_what", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, with_what: int) -> None:
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    path = str(Path(__file__).parents[2])
     supervisor = subprocess.Popen(
         [sys.executable, "-c", _SUPERVISOR, str(tmp_path)], env={**os.environ, "PYTHONPATH": path}
     )

@@ -149,6 +149,6 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    import works  # a function of `__main__` would be another than that of the tests
+    from tests.pipeline import works  # functions of `__main__` would be pickled by value
 
     works.main(sys.argv[1:])

@@ -1,0 +1,200 @@
+"""What a build would do, before it does it: rows, bytes and time, measured on a small sample.
+
+Nothing is written to the output directory: the sample is scored in a temporary folder. Times are
+those of one process of this machine; what has to be fetched from the network is not tried.
+"""
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from pipeline import ingest, storage
+from pipeline.build import Build
+from pipeline.instances import Instance
+from pipeline.pool import Pool
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.score import ScoreJob, score_shard, stale
+from pipeline.scoring import Resolved
+from pipeline.selection import SelectionPlan
+from pipeline.sources.base import Incoming, Source, Unit
+from pipeline.sources.of_recipe import all_units, make_sources
+from pipeline.sources.urls import UrlTable
+
+SAMPLE_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The first rows of a unit of another source."""
+
+    source: Source
+    limit: int
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def units(self) -> list[Unit]:
+        return self.source.units()
+
+    def read(self, unit: Unit) -> Iterator[Incoming]:
+        return islice(self.source.read(unit), self.limit)
+
+    def fetch(self, rows: Sequence[Incoming]) -> list[Incoming]:
+        return self.source.fetch(rows)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A small pool in a temporary folder, and how long it took to make."""
+
+    pool: Pool
+    wall_s: float
+    size_bytes: int
+
+
+def estimate(recipe_path: str, out: str) -> str:
+    """The plan of a build, for a person."""
+    recipe = load_recipe(recipe_path)
+    build = Build(recipe, out)
+    made = build.ready_pool()
+    resolved, selection = build.resolve(made)
+    with tempfile.TemporaryDirectory() as folder:
+        sample = _sample(recipe, folder)
+        rows = made.rows if made else _rows(recipe, sample)
+        lines = [*_ingest_lines(build, made, sample, rows)]
+        lines += _score_lines(build, made, sample, resolved, rows)
+        lines += _rest_lines(build, made, selection)
+    return "\n".join(lines)
+
+
+def _sample(recipe: Recipe, folder: str) -> Sample | None:
+    """A pool of the first rows of the first source that needs no fetching; None if all do."""
+    sources = {n: s for n, s in make_sources(recipe).items() if not isinstance(s, UrlTable)}
+    units = all_units(recipe, sources)
+    if not units:
+        return None
+    started = time.monotonic()
+    source = Sampled(sources[units[0].source], SAMPLE_ROWS)
+    job = ingest.IngestJob(folder, "sample", {source.name: source}, SAMPLE_ROWS)
+    ingest.survey_unit((0, units[0]), job)
+    tasks = ingest.plan_writes(job, units[:1])
+    if not any(task.shards for task in tasks):
+        return None
+    for task in tasks:
+        ingest.write_unit(task, job)
+    made = ingest.finish(job, "sample", tasks, "")
+    size = sum(shard.size_bytes for shard in made.shards)
+    return Sample(made, time.monotonic() - started, size)
+
+
+def _rows(recipe: Recipe, sample: Sample | None) -> int | None:
+    """How many rows the sources hold, as far as that can be known without reading them."""
+    sources = make_sources(recipe)
+    total = 0
+    for unit in all_units(recipe, sources):
+        if unit.names:
+            total += len(unit.names)
+        elif unit.stop is not None:
+            total += unit.stop - unit.start
+        elif sample is not None and unit.path.endswith(".tar") and sample.pool.rows:
+            total += round(storage.size(unit.path) / (sample.size_bytes / sample.pool.rows))
+        else:
+            return None
+    return total
+
+
+def _ingest_lines(
+    build: Build, made: Pool | None, sample: Sample | None, rows: int | None
+) -> Iterator[str]:
+    if made is not None:
+        yield f"ingest   done: {made.rows:,} rows in {len(made.shards)} shards of {build.root}"
+        return
+    count = "an unknown number of" if rows is None else f"about {rows:,}"
+    if sample is None:
+        yield f"ingest   {count} rows; they must be fetched, which a plan does not try"
+        return
+    size = _size(rows, sample.size_bytes, sample.pool.rows)
+    yield f"ingest   {count} rows, {size}, {_duration(rows, sample.wall_s, sample.pool.rows)}"
+
+
+def _score_lines(
+    build: Build, made: Pool | None, sample: Sample | None, resolved: Resolved, rows: int | None
+) -> Iterator[str]:
+    moved: dict[str, Instance] = {}
+    for instances in resolved.passes():
+        for instance in instances:
+            due = _due_rows(build, made, instance, rows)
+            if due == 0:
+                yield f"score    {instance.name}: done"
+            elif instance.is_global or sample is None or instance.only is not None:
+                why = "looks at the whole pool" if instance.is_global else "not tried"
+                yield f"score    {instance.name}: {_count(due)} rows, {why}"
+            else:
+                seconds = _timed(instance, sample, moved)
+                yield (
+                    f"score    {instance.name}: {_count(due)} rows,"
+                    f" {_duration(due, seconds, sample.pool.rows)}"
+                )
+
+
+def _due_rows(
+    build: Build, made: Pool | None, instance: Instance, rows: int | None
+) -> int | None:
+    """Rows whose columns are missing."""
+    if made is None:
+        return rows
+    job = ScoreJob(build.root, (instance,))
+    return sum(shard.rows for shard in made.shards if stale(job, shard))
+
+
+def _timed(instance: Instance, sample: Sample, moved: dict[str, Instance]) -> float:
+    """Seconds that one scorer needs for the sample, models already loaded."""
+    root = sample.pool.root
+    here = dataclasses.replace(
+        instance,
+        columns=dataclasses.replace(instance.columns, root=root),
+        inputs={c: dataclasses.replace(s, root=root) for c, s in instance.inputs.items()},
+    )
+    job = ScoreJob(root, (here,))
+    shard = sample.pool.shards[0]
+    score_shard(shard, job)  # loads models
+    storage.remove(here.columns.path(shard))
+    started = time.monotonic()
+    score_shard(shard, job)
+    moved[instance.name] = here
+    return time.monotonic() - started
+
+
+def _rest_lines(build: Build, made: Pool | None, selection: SelectionPlan) -> Iterator[str]:
+    done = made is not None and selection.open() is not None
+    yield f"select   {len(selection.steps)} steps: {', '.join(selection.steps) or 'none'}" + (
+        ", done" if done else ", seconds"
+    )
+    manifest = storage.exists(storage.join(build.out, "shards", "manifest.json"))
+    yield "export   " + ("done, if the selection stays as it is" if done and manifest else "to do")
+
+
+def _count(rows: int | None) -> str:
+    return "?" if rows is None else f"{rows:,}"
+
+
+def _size(rows: int | None, size_bytes: int, sampled: int) -> str:
+    if rows is None or not sampled:
+        return "unknown size"
+    return f"about {rows * size_bytes / sampled / 1e6:,.1f} MB"
+
+
+def _duration(rows: int | None, seconds: float, sampled: int) -> str:
+    """How long `rows` take when `sampled` rows took `seconds`."""
+    if not sampled:
+        return "unknown time"
+    each = seconds / sampled
+    if rows is None:
+        return f"{1000 * each:.2g} ms a row"
+    total = rows * each
+    text = f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"
+    return f"about {text} in one process ({1000 * each:.2g} ms a row)"

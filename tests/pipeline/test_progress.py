@@ -1,0 +1,46 @@
+"""Progress is a bar on a terminal and a line per shard elsewhere; failures are always seen."""
+
+import io
+import logging
+import re
+
+import pytest
+
+from pipeline.progress import BarProgress, LogProgress, Progress, choose_progress
+
+DONE = {"status": "done", "stats": {}, "wall_s": 2.0}
+FAILED = {"status": "failed", "error": "ValueError: [bad] tar"}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def show(progress: Progress) -> None:
+    progress.begin("score", 3)
+    progress.ended("00000", DONE)
+    progress.ended("00001", FAILED)
+    progress.finish()
+
+
+def test_a_line_per_shard_with_count_rate_and_time_left(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        show(LogProgress())
+    first, second = caplog.records
+    line = r"score: 00000 done in 2\.0 s \(1 of 3, [\d,.]+ a minute, 0:00:00 left\)"
+    assert re.fullmatch(line, first.getMessage())
+    assert second.getMessage().startswith("score: 00001 failed: ValueError: [bad] tar (2 of 3, ")
+    assert (first.levelno, second.levelno) == (logging.INFO, logging.WARNING)
+
+
+def test_a_bar_leaves_failures_on_the_screen() -> None:
+    stream = Terminal()
+    show(BarProgress(stream))
+    assert "score: 00001 failed: ValueError: [bad] tar" in stream.getvalue()
+    assert "2/3" in stream.getvalue()
+
+
+def test_a_bar_is_for_terminals() -> None:
+    assert isinstance(choose_progress(Terminal()), BarProgress)
+    assert isinstance(choose_progress(io.StringIO()), LogProgress)
