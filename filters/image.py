@@ -19,12 +19,14 @@ GREY_TOLERANCE = 8  # levels of 255 by which channels of a grey picture may diff
 
 
 class Header(Protocol):
-    """What the container says: its true format ("jpeg", "png", ...), frames, and its bytes."""
+    """What the container says of itself: its true format ("jpeg", "png", ...) and sizes."""
 
     @property
     def format(self) -> str: ...
     @property
     def frames(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
 
 
 _COLUMNS: dict[str, pa.DataType] = {
@@ -56,21 +58,24 @@ class ImageStats:
     """
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("image", "header", "image_bytes")
+    reads: ClassVar[tuple[str, ...]] = ("image", "header")
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {name: [] for name in self.writes.names}
-        samples = zip(batch["image"], batch["header"], batch["image_bytes"], strict=True)
-        for image, header, data in samples:
-            row = {**_file(header, data), **_shape(image), **_look(image)}
+        for image, header in zip(batch["image"], batch["header"], strict=True):
+            row = {**_file(header), **_shape(image), **_look(image)}
             for name, value in row.items():
                 columns[name].append(value)
         return columns
 
 
-def _file(header: Header, data: bytes) -> dict[str, Any]:
-    return {"image_format": header.format, "image_bytes": len(data), "frames": header.frames}
+def _file(header: Header) -> dict[str, Any]:
+    return {
+        "image_format": header.format,
+        "image_bytes": header.size_bytes,
+        "frames": header.frames,
+    }
 
 
 def _shape(image: Pixels) -> dict[str, Any]:

@@ -48,6 +48,38 @@ def pairs_within(hashes: Hashes, distance: int) -> Iterator[Pairs]:
     return _in_chunks(_pairs(hashes, distance))
 
 
+def components(hashes: Hashes, distance: int) -> Places:
+    """The connected component of each hash when all pairs within the distance are linked.
+
+    A component is called by the smallest index in it. Same demands and limits as `pairs_within`.
+    """
+    parent = np.arange(len(hashes))
+    for i, j in pairs_within(hashes, distance):
+        _unite(parent, i, j)
+    return _jump(parent, parent)
+
+
+def _unite(parent: Places, i: Places, j: Places) -> None:
+    """Join the trees of each pair; a root hangs on a smaller one, so that none ever circle."""
+    while len(i):
+        i, j = _jump(parent, i), _jump(parent, j)
+        apart = i != j
+        i, j = np.minimum(i, j)[apart], np.maximum(i, j)[apart]
+        np.minimum.at(parent, j, i)
+        # Chains that arose just now are of roots in j alone: doubling flattens them.
+        while np.any(parent[j] != parent[parent[j]]):
+            parent[j] = parent[parent[j]]
+
+
+def _jump(parent: Places, places: Places) -> Places:
+    """The root of each place."""
+    root = parent[places]
+    while np.any(root != (above := parent[root])):
+        root = above
+    parent[places] = root
+    return root
+
+
 def check_distance(distance: int, hashes: int) -> None:
     """Raise ValueError, with value and limit, for a distance too wide for so many hashes."""
     limit = MAX_DISTANCE if hashes <= MANY_HASHES else MAX_DISTANCE_OF_MANY

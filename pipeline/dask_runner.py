@@ -37,7 +37,7 @@ from pipeline import portable
 from pipeline.errors import CurationError
 
 CONNECT_S = 10
-NO_WORKERS_S = 60.0
+NO_WORKERS_S = 300.0  # a cluster that grows on demand needs minutes
 POLL_S = 0.2
 WORKERS_EVERY_S = 2.0
 MAX_PARTITIONS = 10_000  # of a Create

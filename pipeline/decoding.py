@@ -75,11 +75,7 @@ def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXEL
 
 def is_srgb(data: bytes) -> bool:
     """Whether the stored colours are sRGB as they are: no profile, a broken one, or sRGB's own."""
-    picture = _picture(data, MAX_PIXELS)
-    if picture.mode == "cmyk":
-        return False
-    modes = ("L", "RGB") if picture.mode == "grey" else ("RGB",)
-    return picture.icc is None or all(_to_srgb(picture.icc, mode) is None for mode in modes)
+    return _has_srgb_colours(_picture(data, MAX_PIXELS))
 
 
 def codec_versions() -> dict[str, str]:
@@ -104,12 +100,12 @@ def _decode_jpeg(data: bytes, picture: Picture, factor: int) -> Pixels:
     if jpeg.count_scans(data) > MAX_SCANS:
         raise Unreadable("unsupported", f"JPEG with more than {MAX_SCANS} scans")
     pixels = _unpack_jpeg(data, picture, factor)
+    if _has_srgb_colours(picture):
+        return pixels
     if picture.mode == "cmyk":
         # Adobe stores inverted inks; Pillow and browsers take every CMYK JPEG for Adobe's.
         image = Image.fromarray(255 - pixels, "CMYK")
         return np.array(_colours_to_srgb(image, picture.icc))
-    if picture.icc is None:
-        return pixels
     image = Image.fromarray(pixels[:, :, 0] if picture.mode == "grey" else pixels)
     return np.array(_colours_to_srgb(image, picture.icc))
 
@@ -247,6 +243,13 @@ def _colours_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         if transform is not None:
             return transform.apply(image)
     return image.convert("RGB")
+
+
+def _has_srgb_colours(picture: Picture) -> bool:
+    if picture.mode == "cmyk" or picture.icc is None:
+        return picture.mode != "cmyk"
+    modes = ("L", "RGB") if picture.mode == "grey" else ("RGB",)
+    return all(_to_srgb(picture.icc, mode) is None for mode in modes)
 
 
 @lru_cache(maxsize=16)

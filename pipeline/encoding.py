@@ -69,7 +69,7 @@ def resize(
     `longest` and `shortest` keep the shape and bring that side down to `max_side`. `crop` brings
     the shortest side there and cuts a square out of the middle, as large as the picture allows.
     `border` brings the longest side there and puts the picture in the middle of a white square of
-    `max_side`. Lanczos filter, antialiased.
+    `max_side`. Bicubic filter, antialiased.
     """
     if mode not in MODES or max_side < 1:
         raise ValueError(f"no way to resize by {mode!r} to {max_side}; modes: {', '.join(MODES)}")
@@ -84,9 +84,9 @@ def resize(
 
 def _scale(pixels: Pixels, factor: float) -> Pixels:
     height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
-    # Averages down to twice the size first: four times faster, and hard to tell from without.
+    # First averages down to twice the size: large pictures go four times as fast, look the same.
     image = Image.fromarray(pixels)
-    return np.array(image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0))
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0))
 
 
 def _centre(pixels: Pixels, side: int) -> Pixels:

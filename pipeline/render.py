@@ -111,7 +111,8 @@ def _image(data: bytes, options: RenderOptions, max_pixels: int) -> tuple[bytes,
         header = decoding.read_header(data, max_pixels=max_pixels)
         written, extension = encoding.original(data, header)
         return written, extension, header.width, header.height
-    pixels = decoding.decode(data, max_pixels=max_pixels)
+    enough = None if options.max_side is None else 2 * options.max_side
+    pixels = decoding.decode(data, enough, max_pixels=max_pixels)
     if options.max_side is not None:
         pixels = encoding.resize(pixels, options.max_side, options.resize)
     extension = "jpg" if options.image == "original" else options.image

@@ -5,6 +5,7 @@ who does it. When a stage returns, each of its tasks has a record that says `don
 raises. Beam's default runner is never used: it looks for another one to download.
 """
 
+import argparse
 import threading
 import time
 import uuid
@@ -235,9 +236,11 @@ def _problem(engine: Engine) -> str | None:
         return _NO_CLUSTER if engine.name == "dask" else "a scheduler goes with the dask engine"
     if engine.name != "beam":
         return "options of Beam go with the beam engine" if engine.beam_options else None
-    runners = [o.partition("=")[2] for o in engine.beam_options if o.startswith("--runner=")]
-    if len(runners) != 1:
-        return "the beam engine needs one --runner=NAME: Beam's default downloads a program"
-    if runners[0].rpartition(".")[2].lower() == "daskrunner":
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--runner", default="")
+    runner = parser.parse_known_args(engine.beam_options)[0].runner
+    if not runner:
+        return "the beam engine needs --runner=NAME: Beam's default downloads a program"
+    if runner.rpartition(".")[2].lower() == "daskrunner":
         return "Beam's DaskRunner loses rows and steps in silence; take the dask engine"
     return None

@@ -48,7 +48,7 @@ class Incoming:
     retriable: bool | None = None
     metadata_only: bool = False
     uid: str | None = None
-    _hashed: tuple[bytes, bytes] | None = field(default=None, repr=False, compare=False)
+    _hashed: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def caption(self) -> str | None:

@@ -114,9 +114,9 @@ def _line_alone(lines: _Lines, delimiter: str) -> list[str] | str:
     unclosed = len(lines.taken) > 1
     text = lines.first_alone()
     literal = delimiter == "\t" or unclosed or text.count('"') % 2 == 1
-    quoting = csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL
+    literally = csv.reader([text], delimiter=delimiter, quoting=csv.QUOTE_NONE)
     try:
-        return next(csv.reader([text], delimiter=delimiter, quoting=quoting))
+        return next(literally if literal else csv.reader([text], delimiter=delimiter))
     except csv.Error as error:
         return str(error)
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterable
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -49,8 +50,7 @@ def _end_with_parent(folder: str) -> None:
 def _run(spec: dict[str, Any]) -> None:
     for name in _UNUSED:
         sys.modules[name] = ModuleType(name)
-    from img2dataset import main as program  # type: ignore[import-untyped]
-
+    program: Any = import_module("img2dataset.main")  # the package has a function of this name
     program.LoggerProcess = _NoLogger
     program.multiprocessing_distributor = _in_this_process
     program.download(

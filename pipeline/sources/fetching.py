@@ -98,9 +98,7 @@ def refusal(url: str, allow_hosts: Sequence[str]) -> Outcome | None:
     address = written_address(host)
     if address is None or host in (name.lower() for name in allow_hosts) or is_public(address):
         return None
-    return Outcome(
-        failed="blocked_address", detail=f"{address} is not public", retriable=False
-    )
+    return Outcome(failed="blocked_address", detail=f"{address} is not public", retriable=False)
 
 
 def encoded(url: str) -> str:
@@ -166,7 +164,7 @@ def _run(folder: str, urls: Sequence[str], limits: FetchLimits) -> bool:
     }
     path = os.path.join(folder, "spec.json")
     Path(path).write_text(json.dumps(spec), encoding="utf-8")
-    os.mkdir(spec["output"])
+    os.mkdir(os.path.join(folder, "output"))
     command = [sys.executable, "-P", "-m", "pipeline.sources.fetch_img2dataset", path]
     with open(os.path.join(folder, "log"), "wb") as log:
         child = subprocess.Popen(

@@ -17,16 +17,11 @@ from pipeline.sources.base import (
     json_fields,
     readable,
 )
-from pipeline.sources.tables import (
-    BROKEN,
-    plain,
-    read_rows,
-    table_columns,
-    table_units,
-    text_of,
-)
+from pipeline.sources.delimited import BROKEN
+from pipeline.sources.tables import plain, read_rows, table_columns, table_units, text_of
 
 _UNIT_ROWS = 1000
+_MISSING, _BAD_ROW = "", "/"  # in place of a file name, and never one
 _FILE, _TEXT = ("file", "file_name"), ("caption", "text")
 
 
@@ -64,19 +59,27 @@ class Folder:
         ]
 
     def _rows(self, files: Sequence[str]) -> list[list[str]]:
-        """The files of each row: those with one stem, or, with a table, each image."""
+        """The files of each row: those with one stem, or, with a table, each image.
+
+        What the table names and the folder lacks follows _MISSING, a reason _BAD_ROW.
+        """
         if self.captions is None:
             return [group for _, group in sorted(_by_stem(files).items())]
-        images = {file for file in files if image_extension(_extension(file))}
-        return [[file] for file in sorted(images | set(self._table()))]
+        table, reasons = self._table()
+        named = {file for file in files if image_extension(_extension(file)) or file in table}
+        missing = sorted(table.keys() - named)
+        lost = [[_MISSING, file] for file in missing] + [[_BAD_ROW, text] for text in reasons]
+        return [[file] for file in sorted(named)] + lost
 
-    def _table(self) -> Mapping[str, tuple[str, ...]]:
+    def _table(self) -> tuple[Mapping[str, list[dict[str, Any]]], list[str]]:
         if self.captions is None:
-            return {}
+            return {}, []
         return _caption_table(self.captions, self.name, storage.size(self.captions))
 
     def _stamp(self, files: Sequence[str]) -> str:
-        sizes = [f"{file}\0{self._size(file)}" for file in files]
+        """Names and, where that is quick, sizes; the survey notices other changes."""
+        here = storage.is_local(self.root)
+        sizes = [f"{file}\0{self._size(file) if here else None}" for file in files]
         if self.captions is not None:
             sizes.append(str(storage.size(self.captions)))
         return digest(*(size.encode("utf-8", "surrogatepass") for size in sizes)).hex()
@@ -84,50 +87,48 @@ class Folder:
     def _size(self, file: str) -> int | None:
         try:
             return storage.size(self._path(file))
-        except FileNotFoundError:
+        except OSError:  # a name of the table only, or a link to nowhere
             return None
 
     def _path(self, file: str) -> str:
         return storage.join(self.root, file)
 
     def read(self, unit: Unit) -> Iterator[Incoming]:
-        table = self._table()
         for names in unit.names:
             files = names.split("\0")
-            images = [file for file in files if image_extension(_extension(file))]
-            for image in images:
-                yield self._row(image, files, table)
+            if files[0] in (_MISSING, _BAD_ROW):
+                yield self._lost(*files)
+                continue
+            images = [file for file in files if self.captions or image_extension(_extension(file))]
+            yield from (self._row(image, files) for image in images)
             if not images:
-                yield self._without_image(files, table)
+                yield self._row(None, files)
 
-    def _row(
-        self, image: str, files: Sequence[str], table: Mapping[str, tuple[str, ...]]
-    ) -> Incoming:
-        row = Incoming(source_key=readable(image))
-        try:
-            self._add_captions(row, files)
-            row.image = self._data(image)
-        except FileNotFoundError:
-            row.failed, row.detail = "missing_file", "no such file"
-        except OSError as error:
-            row.failed, row.detail = "unreadable_file", readable(str(error))
-        row.retriable = None if row.failed is None else True
-        row.captions += _from_table(table, image)
+    def _lost(self, kind: str, text: str) -> Incoming:
+        """A row of the table that has no file."""
+        if kind == _BAD_ROW:
+            return Incoming(source_key="", failed="bad_row", detail=text, retriable=False)
+        row = Incoming(source_key=readable(text), captions=self._from_table(text), retriable=False)
+        row.failed, row.detail = "missing_file", "named in the table, and not in the folder"
         return row
 
-    def _without_image(
-        self, files: Sequence[str], table: Mapping[str, tuple[str, ...]]
-    ) -> Incoming:
-        row = Incoming(source_key=readable(files[0]), failed="no_image", retriable=False)
-        row.detail = "no image beside it"
-        if self.captions is not None:
-            row.failed, row.detail = "missing_file", "named in the table, and not in the folder"
-            row.captions = _from_table(table, files[0])
-        else:
+    def _row(self, image: str | None, files: Sequence[str]) -> Incoming:
+        row = Incoming(source_key=readable(image or files[0]))
+        try:
             self._add_captions(row, files)
+            if image is not None:
+                row.image = self._data(image)
+            else:
+                row.failed, row.detail, row.retriable = "no_image", "no image beside it", False
+        except OSError as error:
+            row.failed, row.retriable = "unreadable_file", True
+            row.detail = readable(error.strerror or str(error))
         return row
 
     def _add_captions(self, row: Incoming, files: Sequence[str]) -> None:
+        if self.captions is not None:
+            row.captions = self._from_table(files[0])
+            return
         for file in files:
             if _extension(file) == "txt":
                 row.captions += captions_of(self._data(file).strip() or None, "txt")
@@ -137,6 +138,9 @@ class Folder:
                 url = fields.pop("url", None)
                 row.url = readable(url) if isinstance(url, str) and url else row.url
                 row.meta.update(plain(fields))
+
+    def _from_table(self, file: str) -> list[dict[str, Any]]:
+        return list(self._table()[0].get(file, ()))
 
     def _data(self, file: str) -> bytes:
         return storage.read_bytes(self._path(file))
@@ -152,10 +156,10 @@ def _by_stem(files: Sequence[str]) -> dict[str, list[str]]:
         extension = _extension(file)
         if image_extension(extension) or extension in ("txt", "json"):
             groups.setdefault(posixpath.splitext(file)[0], []).append(file)
-    return {stem: sorted(group, key=_captions_last) for stem, group in groups.items()}
+    return {stem: sorted(group, key=_in_order) for stem, group in groups.items()}
 
 
-def _captions_last(file: str) -> tuple[bool, str]:
+def _in_order(file: str) -> tuple[bool, bool, str]:
     """Images first; a `.txt` is preferred to a `.json`."""
     return not image_extension(_extension(file)), _extension(file) == "json", file
 
@@ -164,15 +168,14 @@ def _extension(file: str) -> str:
     return posixpath.splitext(file)[1].lstrip(".").lower()
 
 
-def _from_table(table: Mapping[str, tuple[str, ...]], file: str) -> list[dict[str, Any]]:
-    return captions_of(list(table.get(file, ())), "table")
-
-
 @lru_cache(maxsize=4)
-def _caption_table(path: str, source: str, _: int) -> Mapping[str, tuple[str, ...]]:
-    """The texts of each file named in a table with a column of files and one of captions.
+def _caption_table(
+    path: str, source: str, _: int
+) -> tuple[Mapping[str, list[dict[str, Any]]], list[str]]:
+    """The captions of each file that a table names, and what its other rows are instead.
 
-    Read once by each process, as long as its size stays the same.
+    Read once by each process, as long as its size stays the same. Raises RecipeError when a
+    column is missing.
     """
     columns = table_columns(path)
     file = next((name for name in _FILE if name in columns), None)
@@ -182,12 +185,13 @@ def _caption_table(path: str, source: str, _: int) -> Mapping[str, tuple[str, ..
             f"source {source!r}: {path} needs a column `file` (or `file_name`) and a column"
             f" `caption` (or `text`); its columns are {', '.join(columns) or 'none'}"
         )
-    found: dict[str, tuple[str, ...]] = {}
-    for unit in table_units(path, source):
-        for row in read_rows(unit):
-            if BROKEN in row or not text_of(row.get(file)):
-                raise RecipeError(f"source {source!r}: {path}: {row.get(BROKEN, 'no file name')}")
-            name = posixpath.normpath(text_of(row[file]) or "")
-            captions = captions_of(row.get(text), "table")
-            found[name] = (*found.get(name, ()), *(c["text"] for c in captions))
-    return found
+    captions: dict[str, list[dict[str, Any]]] = {}
+    reasons = []
+    for row in (row for unit in table_units(path, source) for row in read_rows(unit)):
+        name = text_of(row.get(file))
+        if BROKEN in row or not name or "\0" in name:
+            reasons.append(row.get(BROKEN, "a row without a file name").replace("\0", " "))
+            continue
+        found = captions.setdefault(posixpath.normpath(name), [])
+        found += captions_of(row.get(text), text)
+    return captions, reasons

@@ -1,6 +1,7 @@
 """From the `sources:` section of a recipe to sources that can be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import RecipeError
@@ -13,9 +14,9 @@ from pipeline.recipe_sections import (
     TableSource,
     WebDatasetSource,
 )
-from pipeline.sources.base import Source, Unit
+from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.sources.datacomp import DataCompMetadata
-from pipeline.sources.folder import Folder, caption_table
+from pipeline.sources.folder import Folder
 from pipeline.sources.img2dataset import Img2datasetOutput
 from pipeline.sources.parquet import ParquetImages
 from pipeline.sources.urls import UrlTable
@@ -23,11 +24,42 @@ from pipeline.sources.webdataset import WebDataset
 
 
 def make_sources(recipe: Recipe) -> dict[str, Source]:
-    """Every source of a recipe by name, in its order; nothing is opened but caption tables."""
-    return {
+    """Every source of a recipe by name, in its order; nothing is opened."""
+    made = {
         name: _MAKE[type(section)](name, section, recipe)
         for name, section in recipe.sources.items()
     }
+    prefer = recipe.captions.prefer
+    if not prefer:
+        return made
+    return {name: PreferredCaptions(source, prefer) for name, source in made.items()}
+
+
+@dataclass(frozen=True)
+class PreferredCaptions:
+    """A source whose rows have their captions in the order that a recipe prefers.
+
+    `prefer` lists origins: `title`, `txt`, `json.caption`. Others follow as they came.
+    """
+
+    source: Source
+    prefer: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def units(self) -> list[Unit]:
+        return self.source.units()
+
+    def read(self, unit: Unit) -> Iterator[Incoming]:
+        places = {origin: place for place, origin in reversed(list(enumerate(self.prefer)))}
+        for row in self.source.read(unit):
+            row.captions.sort(key=lambda caption: places.get(caption["origin"], len(self.prefer)))
+            yield row
+
+    def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
+        return self.source.fetch(rows)
 
 
 def all_units(recipe: Recipe, sources: dict[str, Source]) -> list[Unit]:
@@ -42,10 +74,8 @@ def all_units(recipe: Recipe, sources: dict[str, Source]) -> list[Unit]:
 
 
 def _folder(name: str, section: FolderSource, recipe: Recipe) -> Source:
-    root = recipe.resolve(section.folder)
-    if section.captions is None:
-        return Folder(name, root)
-    return Folder(name, root, caption_table(recipe.resolve(section.captions), name))
+    table = None if section.captions is None else recipe.resolve(section.captions)
+    return Folder(name, recipe.resolve(section.folder), table)
 
 
 def _table(name: str, section: TableSource, recipe: Recipe) -> Source:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -196,7 +196,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
     with stream:
         if path.lower().endswith(".gz"):
             with gzip.GzipFile(fileobj=stream) as unpacked:
-                yield unpacked
+                yield cast(IO[bytes], unpacked)
         else:
             yield stream
 

@@ -53,10 +53,10 @@ class WebDataset:
         return iter(rows)
 
 
-def samples_of(path: str) -> Iterator[Sample]:
+def samples_of(path: str, *, headers_only: bool = False) -> Iterator[Sample]:
     """The samples of a tar. Raises DamagedFile when it can't be opened."""
     try:
-        yield from read_shard(path)
+        yield from read_shard(path, headers_only=headers_only)
     except OSError as error:
         raise DamagedFile(f"{path}: can't be read: {error.strerror or error}") from error
 

