@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
 Pairs = tuple[Places, Places]
+Blocks = list[np.uint64]  # masks of bits
+Table = tuple[Places, np.uint64, Blocks]
 
 MANY_HASHES = 1_000_000
 MAX_DISTANCE = 10
@@ -42,21 +44,68 @@ def pairs_within(hashes: Hashes, distance: int) -> Iterator[Pairs]:
     neighbours agree in all the others: sorting by each choice of blocks brings them together
     (Manku, Jain, Das Sarma: Detecting near-duplicates for web crawling, WWW 2007).
     """
-    check_distance(distance, len(hashes))
-    if not np.all(hashes[1:] > hashes[:-1]):
-        raise ValueError("hashes must be unique and ascending")
+    _check(hashes, distance)
     return _in_chunks(_pairs(hashes, distance))
 
 
 def components(hashes: Hashes, distance: int) -> Places:
     """The connected component of each hash when all pairs within the distance are linked.
 
-    A component is called by the smallest index in it. Same demands and limits as `pairs_within`.
+    A component is called by the smallest index in it. Same demands and limits as `pairs_within`,
+    but far quicker where hashes crowd: what is known to hang together is not compared again.
     """
+    _check(hashes, distance)
     parent = np.arange(len(hashes))
-    for i, j in pairs_within(hashes, distance):
-        _unite(parent, i, j)
+    _connect(hashes, parent, distance)
     return _jump(parent, parent)
+
+
+def _connect(hashes: Hashes, parent: Places, distance: int) -> None:
+    """Join all trees of the forest `parent` that hold hashes within the distance."""
+    blocks = _plan(hashes, distance)
+    if not blocks:
+        for i, j in _in_chunks(_pairs_across(hashes, _jump(parent, parent), distance)):
+            _unite(parent, i, j)
+        return
+    for order, mask, _ in _tables(hashes, blocks, distance):
+        roots = _jump(parent, parent)[order]
+        for i, j in _in_chunks(_joins(hashes[order], roots, mask, distance)):
+            _unite(parent, order[i], order[j])
+
+
+def _joins(values: Hashes, roots: Places, mask: np.uint64, distance: int) -> Iterator[Pairs]:
+    """Pairs that join what belongs together in the runs of values that agree under the mask."""
+    starts, lengths = _runs(values & mask)
+    changes = np.concatenate([[0], np.cumsum(roots[1:] != roots[:-1])])
+    mixed = changes[starts + lengths - 1] > changes[starts]
+    for alike, length in _by_length(starts[mixed], lengths[mixed]):
+        if len(alike) >= length:
+            yield from _pairs_in_columns(values, alike, length, distance)
+            continue
+        for start in alike.tolist():
+            run = slice(start, start + length)
+            for i, j in _joins_in_run(values[run], roots[run], distance):
+                yield i + start, j + start
+
+
+def _joins_in_run(values: Hashes, roots: Places, distance: int) -> Iterable[Pairs]:
+    if len(values) <= LONG_RUN:
+        return _pairs_across(values, roots, distance)
+    _, first, tree = np.unique(roots, return_index=True, return_inverse=True)
+    parent = first[tree]
+    _connect(values, parent, distance)
+    return [(np.arange(len(values)), parent)]
+
+
+def _pairs_across(values: Hashes, roots: Places, distance: int) -> Iterator[Pairs]:
+    """All pairs within the distance but those inside the tree that holds most values."""
+    if len(values) < 2:
+        return
+    _, tree, sizes = np.unique(roots, return_inverse=True, return_counts=True)
+    largest = int(sizes.argmax())
+    order = np.concatenate([np.flatnonzero(tree != largest), np.flatnonzero(tree == largest)])
+    for i, j in _all_pairs(values[order], distance, len(values) - int(sizes[largest])):
+        yield order[i], order[j]
 
 
 def _unite(parent: Places, i: Places, j: Places) -> None:
@@ -80,14 +129,16 @@ def _jump(parent: Places, places: Places) -> Places:
     return root
 
 
-def check_distance(distance: int, hashes: int) -> None:
-    """Raise ValueError, with value and limit, for a distance too wide for so many hashes."""
-    limit = MAX_DISTANCE if hashes <= MANY_HASHES else MAX_DISTANCE_OF_MANY
+def _check(hashes: Hashes, distance: int) -> None:
+    """Raise ValueError for hashes out of order, or for too wide a distance between so many."""
+    limit = MAX_DISTANCE if len(hashes) <= MANY_HASHES else MAX_DISTANCE_OF_MANY
     if not 0 <= distance <= limit:
         raise ValueError(
-            f"distance {distance} between {hashes} hashes (limits: 0 to {MAX_DISTANCE} for up to "
-            f"{MANY_HASHES} hashes, 0 to {MAX_DISTANCE_OF_MANY} beyond)"
+            f"distance {distance} between {len(hashes)} hashes (limits: 0 to {MAX_DISTANCE} for "
+            f"up to {MANY_HASHES} hashes, 0 to {MAX_DISTANCE_OF_MANY} beyond)"
         )
+    if not np.all(hashes[1:] > hashes[:-1]):
+        raise ValueError("hashes must be unique and ascending")
 
 
 def _in_chunks(found: Iterable[Pairs]) -> Iterator[Pairs]:
@@ -116,24 +167,32 @@ def _pairs(hashes: Hashes, distance: int) -> Iterator[Pairs]:
     if not blocks:
         yield from _all_pairs(hashes, distance)
         return
-    for chosen in combinations(range(len(blocks)), len(blocks) - distance):
-        masks = [blocks[block] for block in chosen]
-        order = np.argsort(hashes & np.bitwise_or.reduce(masks))
+    for order, mask, skipped in _tables(hashes, blocks, distance):
         values = hashes[order]
-        skipped = [blocks[block] for block in range(chosen[-1]) if block not in chosen]
-        for i, j in _pairs_in_runs(values, np.bitwise_or.reduce(masks), distance):
+        for i, j in _pairs_in_runs(values, mask, distance):
             # A pair is met wherever enough blocks agree; its first such choice reports it.
             difference = values[i] ^ values[j]
             first = np.ones(len(i), bool)
-            for mask in skipped:
-                first &= (difference & mask) != 0
+            for block in skipped:
+                first &= (difference & block) != 0
             yield order[i[first]], order[j[first]]
 
 
-def _plan(hashes: Hashes, distance: int) -> list[np.uint64]:
+def _tables(hashes: Hashes, blocks: Blocks, distance: int) -> Iterator[Table]:
+    """The order that brings together what agrees in some blocks, for each choice of them.
+
+    With it the mask of the chosen blocks, and the blocks before the last chosen that are not.
+    """
+    for chosen in combinations(range(len(blocks)), len(blocks) - distance):
+        mask = np.bitwise_or.reduce([blocks[block] for block in chosen])
+        skipped = [blocks[block] for block in range(chosen[-1]) if block not in chosen]
+        yield np.argsort(hashes & mask), mask, skipped
+
+
+def _plan(hashes: Hashes, distance: int) -> Blocks:
     """The blocks of bits with the least expected work; none when comparing all is cheapest."""
     size = len(hashes)
-    best: list[np.uint64] = []
+    best: Blocks = []
     least = size * (size - 1) / 2 * COMPARE_COST
     if size <= SHORT_RUN:
         return best
@@ -160,7 +219,7 @@ def _informative_bits(hashes: Hashes) -> Hashes:
     return bits[order[rarer[order] > 0]]
 
 
-def _shared(sample: Hashes, blocks: list[np.uint64], distance: int) -> float:
+def _shared(sample: Hashes, blocks: Blocks, distance: int) -> float:
     """The chance that two hashes agree in a choice of blocks, on average over the choices."""
     kept = len(blocks) - distance
     step = -(-comb(len(blocks), distance) // SAMPLED_TABLES)
@@ -185,10 +244,7 @@ def _runs(keys: Hashes) -> tuple[Places, Places]:
 
 def _pairs_in_runs(values: Hashes, mask: np.uint64, distance: int) -> Iterator[Pairs]:
     """Pairs within the distance among values that agree under the mask, by which they stand."""
-    starts, lengths = _runs(values & mask)
-    order = np.argsort(lengths, kind="stable")
-    sizes, begins = np.unique(lengths[order], return_index=True)
-    for length, alike in zip(sizes.tolist(), np.split(starts[order], begins[1:]), strict=False):
+    for alike, length in _by_length(*_runs(values & mask)):
         if len(alike) >= length:
             yield from _pairs_in_columns(values, alike, length, distance)
             continue
@@ -196,6 +252,13 @@ def _pairs_in_runs(values: Hashes, mask: np.uint64, distance: int) -> Iterator[P
         for start in alike.tolist():
             for i, j in find(values[start : start + length], distance):
                 yield i + start, j + start
+
+
+def _by_length(starts: Places, lengths: Places) -> Iterator[tuple[Places, int]]:
+    """The starts of all runs of one length, for each length."""
+    order = np.argsort(lengths, kind="stable")
+    sizes, begins = np.unique(lengths[order], return_index=True)
+    yield from zip(np.split(starts[order], begins[1:]), sizes.tolist(), strict=False)
 
 
 def _pairs_in_columns(
@@ -215,11 +278,12 @@ def _pairs_in_columns(
                 yield i, i + gap
 
 
-def _all_pairs(values: Hashes, distance: int) -> Iterator[Pairs]:
-    """Compare each with all that follow, tile by tile."""
+def _all_pairs(values: Hashes, distance: int, first: int | None = None) -> Iterator[Pairs]:
+    """Compare each (or each of the `first`) with all that follow, tile by tile."""
     begin, size = 0, len(values)
-    while begin < size - 1:
-        rows = max(1, TILE // (size - begin))
+    end = size - 1 if first is None else min(first, size - 1)
+    while begin < end:
+        rows = min(max(1, TILE // (size - begin)), end - begin)
         for left in range(begin, size, TILE):
             columns = values[left : left + TILE]
             found = _near(values[begin : begin + rows, None] ^ columns, distance)

@@ -5,6 +5,7 @@ row it says nothing about is NULL.
 """
 
 import hashlib
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.errors import RecipeError
+from pipeline.errors import DamagedFile, RecipeError
 from pipeline.recipe import Recipe
-from pipeline.sources.tables import table_columns, table_files, table_format
+from pipeline.sources.tables import named_files, parquet_file, require_columns
 
 _JOINS = {
     "url": ("url", "URL"),
@@ -27,6 +27,7 @@ _JOINS = {
     "source_key": ("source_key", "uid", "id", "key"),
 }
 _READS = {"url": "url", "sha256": "image_sha256", "key": "key", "source_key": "source_key"}
+_CHUNK = 1 << 20
 
 
 def make_imports(recipe: Recipe) -> dict[str, "ImportedColumns"]:
@@ -49,7 +50,7 @@ class ImportedColumns:
 
     `take` has pairs (new name, name in the file); without it every column is taken. A name that
     the table lacks is looked for in an `.npz` of the same stem, rows in the table's order, as
-    DataComp publishes embeddings.
+    DataComp publishes embeddings. NULL joins nothing.
     """
 
     name: str
@@ -69,118 +70,177 @@ class ImportedColumns:
 
     @cached_property
     def _files(self) -> list[str]:
-        return table_files(self.pattern, self.name)
+        return named_files(self.pattern, f"import {self.name!r}", (".parquet",))
 
     @cached_property
     def _digest(self) -> str:
+        """Of the tables by their bytes, of an npz by the checksums it holds: it may be huge."""
         state = hashlib.blake2b(digest_size=16)
         for path in self._files:
-            for file in filter(storage.exists, [path, _npz(path)]):
-                with storage.open_input(file) as stream:
-                    state.update(hashlib.file_digest(stream, "blake2b").digest())
+            with storage.open_input(path) as stream:
+                while block := stream.read(_CHUNK):
+                    state.update(block)
+            if self._from_npz:
+                state.update(repr(sorted(_checksums(_npz(path)))).encode())
         return state.hexdigest()
 
     @cached_property
+    def _columns(self) -> Mapping[str, pa.DataType]:
+        """The columns of the first table."""
+        return {field.name: field.type for field in parquet_file(self._files[0]).schema_arrow}
+
+    @cached_property
     def _join(self) -> str:
-        columns = table_columns(self._files[0])
         for name in _JOINS[self.on]:
-            if name in columns:
+            if name in self._columns:
                 return name
         wanted = " or ".join(_JOINS[self.on])
         raise RecipeError(
             f"import {self.name!r}: to join on {self.on} {self._files[0]} needs a column {wanted};"
-            f" its columns are {', '.join(columns) or 'none'}"
+            f" its columns are {', '.join(self._columns) or 'none'}"
         )
 
     @cached_property
     def _taken(self) -> tuple[tuple[str, str], ...]:
         if self.take is not None:
             return self.take
-        columns = table_columns(self._files[0])
-        return tuple((name, name) for name in columns if name != self._join)
+        return tuple((name, name) for name in self._columns if name != self._join)
+
+    @cached_property
+    def _from_npz(self) -> tuple[str, ...]:
+        """The columns that the tables do not have."""
+        return tuple(dict.fromkeys(old for _, old in self._taken if old not in self._columns))
 
     def check(self) -> None:
         """Raises RecipeError when a file or a column it takes is not there."""
-        if any(table_format(path) != "parquet" for path in self._files):
-            raise RecipeError(f"import {self.name!r}: {self._files[0]} is not Parquet")
-        _ = self._join, self.writes
+        _ = self.writes
+        if not self._taken:
+            raise RecipeError(f"import {self.name!r}: {self._files[0]} has no column to take")
+        needed = [self._join, *(old for _, old in self._taken if old not in self._from_npz)]
+        for path in self._files:
+            columns = parquet_file(path).schema_arrow.names
+            require_columns(columns, list(dict.fromkeys(needed)), f"import {self.name!r}: {path}")
+            if self._from_npz:
+                found = sorted(_array_types(_npz(path)))
+                where = f"import {self.name!r}: {path} with its npz"
+                require_columns([*columns, *found], self._from_npz, where)
 
     @cached_property
     def writes(self) -> pa.Schema:
-        schema = self._schema
-        fields = []
-        for new, old in self._taken:
-            if old not in schema:
-                listed = ", ".join(sorted(schema))
-                raise RecipeError(
-                    f"import {self.name!r}: {self._files[0]} has no column {old!r};"
-                    f" there are {listed}"
-                )
-            fields.append(pa.field(new, schema[old]))
-        return pa.schema(fields)
-
-    @cached_property
-    def _schema(self) -> Mapping[str, pa.DataType]:
-        """The columns of the table and of the npz beside it."""
-        with storage.open_input(self._files[0]) as stream:
-            table = pq.read_schema(stream)
-        found = {field.name: field.type for field in table}
-        for name, array in _arrays(self._files[0]):
-            found.setdefault(name, pa.list_(pa.from_numpy_dtype(array.dtype), array.shape[1]))
-        return found
+        known = {**(_array_types(_npz(self._files[0])) if self._from_npz else {}), **self._columns}
+        where = f"import {self.name!r}: {self._files[0]}"
+        require_columns(sorted(known), [self._join, *(old for _, old in self._taken)], where)
+        return pa.schema([pa.field(new, known[old]) for new, old in self._taken])
 
     def reduce(self, rows: pa.Table) -> pa.Table:
-        """The columns for these rows of the pool; NULL where the files have no such row."""
-        parts = [self._read(path) for path in self._files]
-        table = pa.concat_tables(parts)
+        """The columns for these rows of the pool; NULL where the files have no such row.
+
+        Memory: the column joined on of every file, the rows that were found, and one file.
+        """
+        joined = [_comparable(self._read(path, [self._join])[self._join]) for path in self._files]
+        everything = pa.chunked_array(
+            [c for part in joined for c in part.chunks], pa.large_string()
+        )
         wanted = _comparable(rows[self.reads[0]])
-        places = pc.index_in(wanted, value_set=_comparable(table[self._join]).combine_chunks())
-        found = {new: table[old].combine_chunks().take(places) for new, old in self._taken}
-        arrays = [_finite(_whole(found[field.name]), field.type) for field in self.writes]
+        places = pc.index_in(wanted, value_set=everything.combine_chunks(), skip_nulls=True)
+        found = pc.unique(places.combine_chunks().drop_null()).sort().to_numpy()
+        parts, start = [self.writes.empty_table()], 0
+        for path, part in zip(self._files, joined, strict=True):
+            inside = found[(found >= start) & (found < start + len(part))] - start
+            if len(inside):
+                parts.append(self._rows(path, inside))
+            start += len(part)
+        table = pa.concat_tables(parts)
+        return table.take(pc.index_in(places.combine_chunks(), value_set=pa.array(found)))
+
+    def _rows(self, path: str, positions: Any) -> pa.Table:
+        """The columns of some rows of one file."""
+        stored = [old for _, old in self._taken if old not in self._from_npz]
+        table = self._read(path, list(dict.fromkeys(stored or [self._join])))
+        found = {name: table[name].take(pa.array(positions)) for name in table.column_names}
+        for name, values in _arrays(_npz(path), self._from_npz):
+            if len(values) != len(table):
+                raise DamagedFile(
+                    f"{_npz(path)}: {name!r} has {len(values)} rows, the table {len(table)}"
+                )
+            chosen = np.ascontiguousarray(values[positions])
+            flat = pa.array(chosen.reshape(-1))
+            found[name] = pa.chunked_array(
+                [pa.FixedSizeListArray.from_arrays(flat, values.shape[1])]
+            )
+        arrays = [
+            _finite(found[old].cast(field.type))
+            for field, (_, old) in zip(self.writes, self._taken, strict=True)
+        ]
         return pa.table(arrays, schema=self.writes)
 
-    def _read(self, path: str) -> pa.Table:
-        wanted = {self._join, *(old for _, old in self._taken)}
-        with storage.open_input(path) as stream:
-            file = pq.ParquetFile(stream)
-            table = file.read([name for name in file.schema_arrow.names if name in wanted])
-        for name, array in _arrays(path):
-            if name in wanted and name not in table.column_names:
-                values = pa.array(np.ascontiguousarray(array).reshape(-1))
-                column = pa.FixedSizeListArray.from_arrays(values, array.shape[1])
-                table = table.append_column(name, column)
-        return table.replace_schema_metadata(None)
+    def _read(self, path: str, columns: list[str]) -> pa.Table:
+        try:
+            return parquet_file(path).read(columns).replace_schema_metadata(None)
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedFile(f"{path}: can't be read: {error}") from error
 
 
 def _npz(path: str) -> str:
     return path.removesuffix(".parquet") + ".npz"
 
 
-def _arrays(path: str) -> Iterator[tuple[str, Any]]:
-    """The two-dimensional arrays of the npz beside a table; object arrays are never loaded."""
-    if not storage.exists(_npz(path)):
+def _members(path: str) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
+    """The arrays of an npz, if there is one. Raises RecipeError when it is none."""
+    if not storage.exists(path):
         return
-    with storage.open_input(_npz(path)) as stream, np.load(stream, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            if arrays[name].ndim == 2:
-                yield name, arrays[name]
+    try:
+        with storage.open_input(path) as stream, zipfile.ZipFile(stream) as archive:
+            for member in archive.infolist():
+                yield archive, member
+    except zipfile.BadZipFile as error:
+        raise RecipeError(f"{path}: can't be read as npz: {error}") from error
 
 
-def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _checksums(path: str) -> Iterator[tuple[str, int, int]]:
+    for _, member in _members(path):
+        yield member.filename, member.file_size, member.CRC
+
+
+def _array_types(path: str) -> dict[str, pa.DataType]:
+    """The two-dimensional arrays by name, as columns of lists; only their headers are read."""
+    found: dict[str, pa.DataType] = {}
+    for archive, member in _members(path):
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, kind = read(stream)
+        if len(shape) == 2 and kind.kind in "fiu":
+            name = member.filename.removesuffix(".npy")
+            found[name] = pa.list_(pa.from_numpy_dtype(kind), shape[1])
+    return found
+
+
+def _arrays(path: str, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Arrays of an npz, one at a time; objects are never loaded."""
+    if not names:
+        return
+    with storage.open_input(path) as stream, np.load(stream, allow_pickle=False) as arrays:
+        for name in names:
+            yield name, arrays[name]
+
+
+def _comparable(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
     """Hashes and keys as hex, so that both ways of writing them meet; the rest as text."""
-    if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary(column.type):
+    kind = column.type
+    is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if pa.types.is_fixed_size_binary(kind) or is_binary:
         texts = [None if value is None else value.hex() for value in column.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.string())])
-    return column.cast(pa.string())
+        return pa.chunked_array([pa.array(texts, pa.large_string())])
+    return column.cast(pa.large_string())
 
 
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _finite(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def _finite(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
     """NaN and infinity are no values: others write them where we have NULL."""
-    column = column.cast(kind)
-    if not pa.types.is_floating(kind):
+    if not pa.types.is_floating(column.type):
         return column
-    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, kind))
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))

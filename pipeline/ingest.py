@@ -6,7 +6,8 @@ images are read: a full decode that fails later is the reason of the scorer that
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -26,6 +27,9 @@ from pipeline.sources.base import Incoming, Source, Unit
 
 DUPLICATE = "duplicate_key"
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
+_UNUSABLE = 0x80  # the first bit of a rank: such rows carry a sample only if none else can
+_ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each
+_Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,38 @@ def losers_path(root: str, number: int) -> str:
 
 
 def survey_unit(task: tuple[int, Unit], job: IngestJob) -> dict[str, Any]:
-    """Note key and rank of every row of a unit."""
+    """Note key and rank of every row of a unit, 32 bytes for each."""
     number, unit = task
-    source = job.sources[unit.source]
-    rows = [(row.key(unit.source), row.rank(unit.source)) for row in source.read(unit)]
-    table = pa.table(
-        [pa.array([r[i] for r in rows], pa.binary(16)) for i in range(2)], schema=_SURVEY
-    )
+    keys, ranks = bytearray(), bytearray()
+    for row in job.sources[unit.source].read(unit):
+        keys += row.key(unit.source)
+        ranks += _rank(row, unit.source, job.max_pixels)
+    table = pa.table([_binary16(keys), _binary16(ranks)], schema=_SURVEY)
     with storage.writing(survey_path(job.root, number)) as temporary:
         pq.write_table(table.replace_schema_metadata({"plan": job.plan}), temporary)
-    return {"rows": len(rows)}
+    return {"rows": len(table)}
+
+
+def _rank(row: Incoming, source: str, max_pixels: int) -> bytes:
+    """The rank of a row, behind those of all rows that are known to have a sample."""
+    rank = row.rank(source)
+    bit = 0 if _is_usable(row, max_pixels) else _UNUSABLE
+    return bytes([rank[0] & ~_UNUSABLE | bit]) + rank[1:]
+
+
+def _is_usable(row: Incoming, max_pixels: int) -> bool:
+    if row.failed is not None or row.image is None:
+        return row.failed is None
+    try:
+        decoding.read_header(row.image, max_pixels=max_pixels)
+    except decoding.Unreadable:
+        return False
+    return True
+
+
+def _binary16(data: bytes | bytearray) -> "pa.Array[Any]":
+    buffers = [None, pa.py_buffer(bytes(data))]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data) // 16, buffers)
 
 
 def is_surveyed(job: IngestJob, number: int) -> bool:
@@ -99,14 +125,14 @@ def plan_writes(job: IngestJob, units: Sequence[Unit]) -> list[WriteTask]:
     Needs the survey of every unit. A function of the surveys alone, so that several processes
     may do it at once.
     """
-    surveys = [_survey(job, number) for number in range(len(units))]
-    for number, losers in enumerate(_losers(surveys)):
+    rows = [_surveyed_rows(job, number) for number in range(len(units))]
+    for number, losers in enumerate(_losers(job, rows)):
         with (
             storage.writing(losers_path(job.root, number)) as temporary,
             open(temporary, "wb") as stream,
         ):
             np.save(stream, losers)
-    counts = [-(-len(keys) // job.rows_per_shard) for keys, _ in surveys]
+    counts = [-(-count // job.rows_per_shard) for count in rows]
     names = iter(pool.shard_name(i, sum(counts)) for i in range(sum(counts)))
     return [
         WriteTask(number, unit, tuple(islice(names, count)))
@@ -114,84 +140,122 @@ def plan_writes(job: IngestJob, units: Sequence[Unit]) -> list[WriteTask]:
     ]
 
 
-def _survey(job: IngestJob, number: int) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.bytes_]]:
+def _surveyed_rows(job: IngestJob, number: int) -> int:
     with storage.open_input(survey_path(job.root, number)) as stream:
-        table = pq.read_table(stream)
-    return _bytes16(table["key"]), _bytes16(table["rank"])
+        return int(pq.read_metadata(stream).num_rows)
 
 
-def _bytes16(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """16-byte values as two big-endian words each, which sort as the bytes do."""
-    data = b"".join(column.to_pylist())
-    return np.frombuffer(data, dtype=">u8").reshape(-1, 2).astype(np.uint64)
+def _survey(job: IngestJob, number: int, column: str) -> _Words:
+    """16-byte values as two words each, which sort as the bytes do."""
+    with storage.open_input(survey_path(job.root, number)) as stream:
+        chunks = pq.read_table(stream, columns=[column])[column].chunks
+    data = b"".join(_bytes(chunk) for chunk in chunks)
+    return np.frombuffer(data, ">u8").reshape(-1, 2).astype(np.uint64)
 
 
-def _losers(surveys: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> list[Any]:
-    """Per unit the positions of rows whose key another row carries with a smaller rank."""
-    lengths = [len(keys) for keys, _ in surveys]
-    if not sum(lengths):
-        return [np.zeros(0, np.int64) for _ in surveys]
-    keys = np.concatenate([k for k, _ in surveys])
-    ranks = np.concatenate([r for _, r in surveys])
-    order = np.lexsort((ranks[:, 1], ranks[:, 0], keys[:, 1], keys[:, 0]))
-    repeats = np.zeros(len(keys), bool)
-    ordered = keys[order]
+def _bytes(chunk: "pa.Array[Any]") -> memoryview:
+    """The 16-byte values of an array one after the other."""
+    buffer = chunk.buffers()[1]
+    start = 16 * chunk.offset
+    return memoryview(buffer or b"")[start : start + 16 * len(chunk)]
+
+
+def _losers(job: IngestJob, rows: Sequence[int]) -> list[npt.NDArray[np.int64]]:
+    """Per unit the positions of rows whose key another row carries with a smaller rank.
+
+    In as many rounds as it takes to have few keys in memory; equal keys meet in one of them.
+    """
+    rounds = max(1, -(-sum(rows) // _ROWS_AT_ONCE))
+    found: list[list[npt.NDArray[np.int64]]] = [[] for _ in rows]
+    for round_ in range(rounds):
+        places, keys, ranks = [], [], []
+        for number in range(len(rows)):
+            words = _survey(job, number, "key")
+            at = np.flatnonzero(words[:, 1] % np.uint64(rounds) == round_)
+            places.append(at)
+            keys.append(words[at])
+            ranks.append(_survey(job, number, "rank")[at])
+        for number, at in enumerate(_repeated(keys, ranks)):
+            found[number].append(places[number][at])
+    return [np.sort(np.concatenate(parts)) for parts in found]
+
+
+def _repeated(keys: Sequence[_Words], ranks: Sequence[_Words]) -> list[npt.NDArray[np.int64]]:
+    """Per list the positions of keys that stand elsewhere with a smaller rank."""
+    if not keys:
+        return []
+    all_keys, all_ranks = np.concatenate(keys), np.concatenate(ranks)
+    order = np.lexsort((all_ranks[:, 1], all_ranks[:, 0], all_keys[:, 1], all_keys[:, 0]))
+    repeats = np.zeros(len(order), bool)
+    ordered = all_keys[order]
     repeats[order[1:]] = (ordered[1:] == ordered[:-1]).all(axis=1)
-    parts = np.split(repeats, np.cumsum(lengths)[:-1])
-    return [np.flatnonzero(part) for part in parts]
+    ends = np.cumsum([len(part) for part in keys])
+    return [np.flatnonzero(part) for part in np.split(repeats, ends[:-1])]
 
 
 def write_unit(task: WriteTask, job: IngestJob) -> dict[str, Any]:
-    """Write the shards of a unit that are not there yet; returns counts for the ledger."""
-    source = job.sources[task.unit.source]
-    with storage.open_input(losers_path(job.root, task.number)) as stream:
-        losers = frozenset(np.load(stream).tolist())
-    incoming = enumerate(source.read(task.unit))
+    """Write the shards of a unit that are not there yet; returns counts for the ledger.
+
+    One image is in memory at a time, or what the source fetches for a shard. Raises DamagedFile
+    when the rows are no longer those of the survey.
+    """
+    keys = _survey(job, task.number, "key").astype(">u8").tobytes()
+    incoming = _marked(task, job)
     rows = samples = 0
     for name in task.shards:
-        batch = list(islice(incoming, job.rows_per_shard))
-        shard = pool.finished_shard(job.root, name, job.plan)
+        due = islice(incoming, min(job.rows_per_shard, len(keys) // 16 - rows))
+        expected = keys[16 * rows : 16 * (rows + job.rows_per_shard)]
+        shard = _finished(name, expected, job)
         if shard is None:
-            shard = _write_shard(name, batch, losers, source, job)
+            shard = _write_shard(name, due, expected, task, job)
+        deque(due, maxlen=0)
         rows, samples = rows + shard.rows, samples + shard.samples
     if next(incoming, None) is not None:
-        raise DamagedFile(f"{task.unit.path}: has changed since it was surveyed; ingest again")
+        raise _changed(task, job)
     return {"rows": rows, "samples": samples}
 
 
-def _write_shard(
-    name: str,
-    batch: Sequence[tuple[int, Incoming]],
-    losers: frozenset[int],
-    source: Source,
-    job: IngestJob,
-) -> Shard:
-    keys = [row.key(source.name) for _, row in batch]
-    for position, row in batch:
+def _marked(task: WriteTask, job: IngestJob) -> Iterator[Incoming]:
+    """The rows of a unit; those that another row stands for have failed."""
+    with storage.open_input(losers_path(job.root, task.number)) as stream:
+        losers = frozenset(np.load(stream).tolist())
+    for position, row in enumerate(job.sources[task.unit.source].read(task.unit)):
         if position in losers and row.failed is None:
             row.failed, row.detail = DUPLICATE, "another row carries this pair"
-    rows = _fetched([row for _, row in batch], source)
+            row.retriable = False
+        yield row
+
+
+def _finished(name: str, keys: bytes, job: IngestJob) -> Shard | None:
+    """The shard if it is written, and holds these rows."""
+    shard = pool.finished_shard(job.root, name, job.plan)
+    expected = pool.keys_digest(pa.chunked_array([_binary16(keys)]))
+    return shard if shard is not None and shard.keys == expected else None
+
+
+def _changed(task: WriteTask, job: IngestJob) -> DamagedFile:
+    """The error for a unit that is not what it was; the next ingest surveys it anew."""
+    storage.remove(survey_path(job.root, task.number))
+    return DamagedFile(f"{task.unit.path}: has changed since it was surveyed; ingest again")
+
+
+def _write_shard(
+    name: str, due: Iterator[Incoming], keys: bytes, task: WriteTask, job: IngestJob
+) -> Shard:
+    source = job.sources[task.unit.source]
     path = pool.tar_path(job.root, name)
     with storage.writing(path) as temporary, open(temporary, "wb") as stream:
         writer = ShardWriter(stream)
-        base = [
-            _pool_row(row, key, source.name, writer, job.max_pixels)
-            for row, key in zip(rows, keys, strict=True)
-        ]
+        base = [_pool_row(row, source.name, writer, job.max_pixels) for row in source.fetch(due)]
         writer.close()
+        if b"".join(row["key"] for row in base) != keys:
+            raise _changed(task, job)
     return pool.write_base(job.root, name, pool.base_table(base), storage.size(path), job.plan)
 
 
-def _fetched(rows: Sequence[Incoming], source: Source) -> list[Incoming]:
-    """The rows with their images; rows that have failed already are not fetched."""
-    fetched = iter(source.fetch([row for row in rows if row.failed is None]))
-    return [row if row.failed is not None else next(fetched) for row in rows]
-
-
-def _pool_row(
-    row: Incoming, key: bytes, source: str, writer: ShardWriter, max_pixels: int
-) -> dict[str, Any]:
+def _pool_row(row: Incoming, source: str, writer: ShardWriter, max_pixels: int) -> dict[str, Any]:
     """The base row of an incoming row; its sample is written when there is one."""
+    key = row.key(source)
     base = {
         "key": key,
         "source": source,
@@ -209,19 +273,24 @@ def _pool_row(
     if row.failed is not None or row.metadata_only:
         return base
     if row.image is None:
-        return base | {"failed": "no_image"}
+        return base | {"failed": "no_image", "retriable": False}
     try:
         header = decoding.read_header(row.image, max_pixels=max_pixels)
     except decoding.Unreadable as error:
-        return base | {"failed": error.reason, "detail": error.detail}
+        return base | {"failed": error.reason, "detail": error.detail, "retriable": False}
     extension = decoding.EXTENSIONS[header.format]
     writer.write(Sample(key.hex(), {extension: row.image, **_others(row, extension)}))
     return base | {"extension": extension}
 
 
 def _others(row: Incoming, extension: str) -> dict[str, bytes]:
-    """The members beside the image: those that came, and the caption as `txt` if none did."""
-    others = {name: data for name, data in row.parts.items() if name != extension}
+    """The members beside the image: those that came, and the caption as `txt` if none did.
+
+    One that has the name the image takes by its true format is called `other.<name>`.
+    """
+    others = {
+        f"other.{name}" if name == extension else name: data for name, data in row.parts.items()
+    }
     if row.caption is not None:
         others.setdefault("txt", row.caption.encode("utf-8"))
     return others

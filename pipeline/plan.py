@@ -7,7 +7,7 @@ those of one process of this machine; what has to be fetched from the network is
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,7 +21,6 @@ from pipeline.scoring import Resolved
 from pipeline.selection import SelectionPlan
 from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.sources.of_recipe import all_units, make_sources
-from pipeline.sources.urls import UrlTable
 
 SAMPLE_ROWS = 64
 
@@ -43,7 +42,11 @@ class Sampled:
     def read(self, unit: Unit) -> Iterator[Incoming]:
         return islice(self.source.read(unit), self.limit)
 
-    def fetch(self, rows: Sequence[Incoming]) -> list[Incoming]:
+    @property
+    def fetches(self) -> bool:
+        return self.source.fetches
+
+    def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
         return self.source.fetch(rows)
 
 
@@ -73,7 +76,7 @@ def estimate(recipe_path: str, out: str) -> str:
 
 def _sample(recipe: Recipe, folder: str) -> Sample | None:
     """A pool of the first rows of the first source that needs no fetching; None if all do."""
-    sources = {n: s for n, s in make_sources(recipe).items() if not isinstance(s, UrlTable)}
+    sources = {n: s for n, s in make_sources(recipe).items() if not s.fetches}
     units = all_units(recipe, sources)
     if not units:
         return None

@@ -33,17 +33,17 @@ BASE = pa.schema(
     [
         pa.field("key", pa.binary(16), nullable=False),
         pa.field("source", pa.string(), nullable=False),
-        ("source_key", pa.string()),
-        ("url", pa.string()),
-        ("domain", pa.string()),
-        ("caption", pa.string()),
-        ("captions", pa.list_(CAPTION)),
-        ("image_sha256", pa.binary(32)),
-        ("extension", pa.string()),  # NULL: the tar holds no sample for this row
-        ("failed", pa.string()),  # reason code; NULL: nothing went wrong
-        ("detail", pa.string()),
-        ("retriable", pa.bool_()),
-        ("meta", pa.string()),  # JSON of what else the source knew about the row
+        pa.field("source_key", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("domain", pa.string()),
+        pa.field("caption", pa.string()),
+        pa.field("captions", pa.list_(CAPTION)),
+        pa.field("image_sha256", pa.binary(32)),
+        pa.field("extension", pa.string()),  # NULL: the tar holds no sample for this row
+        pa.field("failed", pa.string()),  # reason code; NULL: nothing went wrong
+        pa.field("detail", pa.string()),
+        pa.field("retriable", pa.bool_()),
+        pa.field("meta", pa.string()),  # JSON of what else the source knew about the row
     ]
 )
 
@@ -125,11 +125,11 @@ def describe(name: str, table: pa.Table, size_bytes: int) -> Shard:
     )
 
 
-def keys_digest(keys: pa.ChunkedArray) -> str:
+def keys_digest(keys: "pa.ChunkedArray[Any]") -> str:
     """Digest of the keys of a shard in order; equal digests mean that rows join by position."""
     state = hashlib.blake2b(digest_size=16)
     for key in keys.to_pylist():
-        state.update(key)
+        state.update(key or b"")
     return state.hexdigest()
 
 

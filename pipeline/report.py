@@ -1,54 +1,111 @@
 """The report of a build: `report.html`, one static file, and the short table for the terminal.
 
-Deterministic for a build but for the times it quotes; reads only what the build left behind.
+It reads what the build left behind and changes nothing. The same build gives the same page but for
+the times in it.
 """
 
 from typing import TYPE_CHECKING
 
 from pipeline import storage
 from pipeline.record import open_record
+from pipeline.report_columns import measured, thresholds
+from pipeline.report_cost import cost, stages
+from pipeline.report_html import Html, el, join, page, section, share
+from pipeline.report_sample import SAMPLE_ROWS, take_sample
+from pipeline.report_sections import (
+    breakdowns,
+    failures,
+    funnel,
+    headline,
+    made_of,
+    notices,
+    steps_of,
+    title,
+)
+from pipeline.report_steps import galleries
 from pipeline.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from pipeline.build import Build
 
+FILE = "report.html"
+
 
 def write_report(build: "Build") -> str:
     """Write the report of a finished build; returns its path."""
-    return _write(build.out)
+    return write(build.out)
 
 
 def rewrite(out: str) -> None:
     """Write the report of the build in `out` again, and print its path."""
-    print(_write(out))
+    print(write(out))
 
 
-def _write(out: str) -> str:
-    record = open_record(out)
-    path = storage.join(out, "report.html")
-    text = attrition_text(record.verdicts()).replace("&", "&amp;").replace("<", "&lt;")
-    storage.write_atomic(path, f"<!doctype html><meta charset=utf-8><pre>{text}</pre>".encode())
+def write(out: str, sample_rows: int = SAMPLE_ROWS) -> str:
+    """Write the report of the build in `out`, drawn from some `sample_rows` rows; its path."""
+    path = storage.join(out, FILE)
+    storage.write_atomic(path, make_page(out, sample_rows).encode())
     return path
+
+
+def make_page(out: str, sample_rows: int = SAMPLE_ROWS) -> Html:
+    """The report as HTML. Raises CurationError when nothing is selected in `out`."""
+    record = open_record(out)
+    verdicts, manifest = record.verdicts(), record.manifest()
+    summary, digest = verdicts.summary, verdicts.digest
+    sample = take_sample(record, verdicts, sample_rows)
+    dropped, kept = galleries(record, summary, sample)
+    parts = {
+        "Where the rows went": funnel(summary, manifest),
+        "What failed": failures(summary, sample, list(record.scorers), manifest),
+        "Kept rate": breakdowns(summary),
+        "What was kept": kept,
+        "What each step dropped": dropped,
+        "What was measured": measured(record, sample, thresholds(summary)),
+        "Time and memory": cost(stages(out)),
+        "Recipe": el("pre", record.recipe),
+        "Fingerprints": made_of(record, digest, manifest),
+    }
+    name = title(record)
+    return page(
+        f"{name} – pairmill report",
+        join(
+            [
+                el("h1", name),
+                el("p", "A pairmill report: what went in, what came out, and why.", class_="soft"),
+                _contents(list(parts)),
+                headline(record, summary, manifest),
+                notices(summary, manifest, digest, sample),
+                *(section(head, body, anchor=_anchor(head)) for head, body in parts.items()),
+            ]
+        ),
+    )
+
+
+def _contents(titles: list[str]) -> Html:
+    return el("nav", *[el("a", text, href=f"#{_anchor(text)}") for text in titles])
+
+
+def _anchor(text: str) -> str:
+    return text.lower().replace(" ", "-")
 
 
 def attrition_text(verdicts: Verdicts) -> str:
     """Where the rows went, as a table for the terminal: failed by reason, each step, warnings."""
     summary = verdicts.summary
-    total = summary["rows"]
+    total = left = summary["rows"]
     lines = [("rows in", 0, total)]
-    left = total
     for reason, count in summary["failed"].items():
         left -= count
         lines.append((f"failed: {reason}", count, left))
-    for step, count in summary["dropped"].items():
-        left -= count
-        lines.append((step, count, left))
+    for step in steps_of(summary):
+        left -= step["dropped"]
+        lines.append((step["name"], step["dropped"], left))
     width = max(len(name) for name, _, _ in lines)
-    shown = [f"{'':<{width}}  {'dropped':>13}  {'left':>13}  {'share':>6}"]
+    shown = [f"{'':<{width}}  {'dropped':>13}  {'left':>13}  {'share':>8}"]
     for name, dropped, rest in lines:
-        share = rest / total if total else 0.0
-        gone = f"{dropped:,}" if dropped else "-"
-        shown.append(f"{name:<{width}}  {gone:>13}  {rest:>13,}  {share:>6.1%}")
+        gone = f"{dropped:,}" if dropped else "–"
+        shown.append(f"{name:<{width}}  {gone:>13}  {rest:>13,}  {share(rest, total):>8}")
     if summary["copies"] != summary["kept"]:
         shown.append(f"{summary['kept']:,} rows are kept, as {summary['copies']:,} copies")
     return "\n".join([*shown, *(f"warning: {text}" for text in summary["warnings"])])

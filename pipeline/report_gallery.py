@@ -62,9 +62,7 @@ def choose(sample: Sample, step: Step, cuts: Sequence[Mapping[str, Any]]) -> lis
         return [_pairs(sample, step, rows)]
     groups = list(_groups(sample, step, rows, cuts))
     quota = max(3, SHOWN // len(groups))
-    return [
-        _chosen(sample, group, quota if n < _GROUPS else 0) for n, group in enumerate(groups)
-    ]
+    return [_chosen(sample, group, quota if n < _GROUPS else 0) for n, group in enumerate(groups)]
 
 
 def choose_kept(sample: Sample) -> tuple[Item, ...]:

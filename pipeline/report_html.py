@@ -12,10 +12,10 @@ _POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none';"
     " form-action 'none'"
 )
-_VOID = frozenset(("img", "meta", "br", "rect", "line", "path"))
-_CONTROLS = {code: " " for code in [*range(32), *range(127, 160)]} | {0x2028: " ", 0x2029: " "}
-for _wanted in "\n\t":
-    del _CONTROLS[ord(_wanted)]
+_VOID = frozenset(("img", "meta"))
+_CLOSED = frozenset(("rect", "line"))  # within SVG
+_VISIBLE = (9, 10)  # tab and line feed
+_CONTROLS = dict.fromkeys({*range(32), *range(127, 160), 0x2028, 0x2029} - set(_VISIBLE), " ")
 
 
 class Html(str):
@@ -36,11 +36,13 @@ def escaped(text: str) -> Html:
     return Html(html.escape(clean, quote=True))
 
 
-def el(name: str, *content: Content, **attributes: Attribute) -> Html:
+def el(name: str, /, *content: Content, **attributes: Attribute) -> Html:
     """An element; a trailing underscore of an attribute goes, others are hyphens."""
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID and not content:
-        return Html(f"<{name}{written}>" if name in ("img", "meta", "br") else f"<{name}{written}/>")
+        return Html(
+            f"<{name}{written}>" if name in ("img", "meta", "br") else f"<{name}{written}/>"
+        )
     return Html(f"<{name}{written}>{join(content)}</{name}>")
 
 

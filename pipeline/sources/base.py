@@ -90,6 +90,11 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def fetches(self) -> bool:
+        """Whether images are fetched over the network."""
+        ...
+
     def units(self) -> list[Unit]:
         """The pieces of the source, in an order that depends on their names alone.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.sources.base import Incoming, Unit, captions_of
 from pipeline.sources.tables import (
@@ -21,6 +21,7 @@ class DataCompMetadata:
 
     name: str
     pattern: str
+    fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
         found = table_units(self.pattern, self.name)

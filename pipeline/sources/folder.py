@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline import storage
 from pipeline.errors import RecipeError
@@ -38,6 +38,7 @@ class Folder:
     name: str
     root: str
     captions: str | None = None
+    fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
         if not storage.is_folder(self.root):

@@ -6,7 +6,7 @@ Samples are matched to rows by their key; what a shard holds beyond the metadata
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pipeline import storage
 from pipeline.errors import RecipeError
@@ -14,7 +14,7 @@ from pipeline.keys import digest
 from pipeline.shards import Sample
 from pipeline.sources.base import Incoming, Unit, captions_of, json_fields
 from pipeline.sources.fetching import judge
-from pipeline.sources.tables import broken, check_columns, plain, read_rows, table_columns, text_of
+from pipeline.sources.tables import broken, parquet_file, plain, read_rows, require_columns, text_of
 from pipeline.sources.webdataset import row_of, samples_of, take_image
 
 _IMAGES = ("jpg", "png", "webp")  # what img2dataset calls its images, whatever they are
@@ -32,6 +32,7 @@ class Img2datasetOutput:
 
     name: str
     root: str
+    fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
         if not storage.is_folder(self.root):
@@ -44,7 +45,11 @@ class Img2datasetOutput:
             folder, slash, name = file.partition("/")
             if slash:
                 inside[folder].append(name)
-        return [self._unit(shard, files, inside.get(shard, ())) for shard in shards]
+        for file in files:
+            if _is_shard_file(file, ".tar"):
+                size = storage.size(storage.join(self.root, file))
+                inside[file.removesuffix(".tar")].append(f"{size}")
+        return [self._unit(shard, inside.get(shard, ())) for shard in shards]
 
     def _check_whole(self, files: Sequence[str], shards: frozenset[str]) -> None:
         """Raises RecipeError for shards without metadata, and when there are no shards."""
@@ -66,24 +71,18 @@ class Img2datasetOutput:
                 " (00000.parquet and so on)"
             )
 
-    def _unit(self, shard: str, files: Sequence[str], inside: Sequence[str]) -> Unit:
-        path, tar = storage.join(self.root, f"{shard}.parquet"), f"{shard}.tar"
+    def _unit(self, shard: str, inside: Sequence[str]) -> Unit:
+        path = storage.join(self.root, f"{shard}.parquet")
         try:
-            columns = table_columns(path)
+            file = parquet_file(path)
         except RecipeError as error:
             hint = "img2dataset was stopped while it wrote it; run it again, or remove the shard"
             raise RecipeError(f"{error.message}; maybe {hint}") from error
-        check_columns(path, ["key", "url", "status"], self.name)
-        names: tuple[str, ...] = ()
-        stamp = [str(storage.size(path))]
-        if tar in files:
-            names = (storage.join(self.root, tar),)
-            stamp.append(str(storage.size(names[0])))
-        elif _image_column(columns) is None:
-            names = (storage.join(self.root, shard) + "/",)
-            stamp += inside
+        where = f"source {self.name!r}: {path}"
+        require_columns(file.schema_arrow.names, ["key", "url", "status"], where)
+        stamp = [str(storage.size(path)), *inside]
         stamped = digest(*(s.encode("utf-8", "surrogatepass") for s in stamp)).hex()
-        return Unit(self.name, path, names=names, stamp=stamped)
+        return Unit(self.name, path, stop=file.metadata.num_rows, stamp=stamped)
 
     def read(self, unit: Unit) -> Iterator[Incoming]:
         samples = _samples(unit)
@@ -109,10 +108,11 @@ class _Samples(Protocol):
 
 
 def _samples(unit: Unit) -> _Samples:
-    if not unit.names:
-        return _InColumn()
-    place = unit.names[0]
-    return _InFolder(place) if place.endswith("/") else _InTar(place)
+    stem = unit.path.removesuffix(".parquet")
+    if storage.exists(f"{stem}.tar"):
+        return _InTar(f"{stem}.tar")
+    columns = parquet_file(unit.path).schema_arrow.names
+    return _InFolder(stem) if _image_column(columns) is None else _InColumn()
 
 
 class _InTar:
@@ -169,11 +169,11 @@ class _InFolder:
         return None if files is None else self._sample(key, files)
 
     def _sample(self, key: str, files: Sequence[str]) -> Sample:
-        parts = {
-            file.partition(".")[2].lower(): storage.read_bytes(storage.join(self._path, file))
-            for file in files
-        }
-        return Sample(key, parts)
+        paths = {file.partition(".")[2].lower(): storage.join(self._path, file) for file in files}
+        try:
+            return Sample(key, {e: storage.read_bytes(path) for e, path in paths.items()})
+        except OSError as error:
+            return Sample(key, {}, "unreadable_file", error.strerror or str(error))
 
     def rest(self) -> Iterator[Sample]:
         for key, files in self._files.items():

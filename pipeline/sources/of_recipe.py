@@ -49,6 +49,10 @@ class PreferredCaptions:
     def name(self) -> str:
         return self.source.name
 
+    @property
+    def fetches(self) -> bool:
+        return self.source.fetches
+
     def units(self) -> list[Unit]:
         return self.source.units()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -35,6 +35,7 @@ class ParquetImages:
     captions: tuple[str, ...] = ("caption",)
     url: str | None = None
     key: str | None = None
+    fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
         found = table_units(self.pattern, self.name)

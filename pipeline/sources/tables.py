@@ -42,10 +42,11 @@ def table_format(path: str) -> str:
 
 def table_files(pattern: str, source: str) -> list[str]:
     """The files of a table: one, a glob, or all tables of a folder."""
-    return named_files(pattern, source, tuple(f".{f}{gz}" for f in FORMATS for gz in ("", ".gz")))
+    endings = tuple(f".{f}{gz}" for f in FORMATS for gz in ("", ".gz"))
+    return named_files(pattern, f"source {source!r}", endings)
 
 
-def named_files(pattern: str, source: str, endings: tuple[str, ...]) -> list[str]:
+def named_files(pattern: str, who: str, endings: tuple[str, ...]) -> list[str]:
     """The files of a pattern, or those below a folder that have one of the endings.
 
     Raises RecipeError when there are none, or when one that is named is missing.
@@ -57,11 +58,12 @@ def named_files(pattern: str, source: str, endings: tuple[str, ...]) -> list[str
         paths = storage.expand(pattern)
     missing = [path for path in paths if not storage.exists(path)]
     if not paths or len(missing) == len(paths):
-        raise RecipeError(f"source {source!r}: there is no {endings[0]} file at {pattern}")
+        kinds = "table" if len(endings) > 3 else endings[0]
+        raise RecipeError(f"{who}: there is no {kinds} at {pattern}")
     if missing:
         listed = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         raise RecipeError(
-            f"source {source!r}: {len(missing)} of the {len(paths)} files of {pattern} are"
+            f"{who}: {len(missing)} of the {len(paths)} files of {pattern} are"
             f" missing: {listed}; a pattern with * takes those that are there"
         )
     return paths
@@ -110,15 +112,18 @@ def table_columns(path: str) -> list[str]:
 
 def check_columns(path: str, needed: Sequence[str], source: str) -> None:
     """Raises RecipeError when the table lacks a column, or has two of that name."""
-    found = table_columns(path)
+    require_columns(table_columns(path), needed, f"source {source!r}: {path}")
+
+
+def require_columns(found: Sequence[str], needed: Sequence[str], where: str) -> None:
+    """Raises RecipeError when a name is not found once, with those that are."""
     for name in needed:
         if found.count(name) != 1:
             shown = [repr(column[:60]) for column in found[:_SHOWN_COLUMNS]]
             more = [f"and {len(found) - len(shown)} more"] if len(found) > len(shown) else []
             what = "no column" if name not in found else f"{found.count(name)} columns"
             raise RecipeError(
-                f"source {source!r}: {path} has {what} {name!r};"
-                f" its columns are {', '.join(shown + more) or 'none'}"
+                f"{where} has {what} {name!r}; its columns are {', '.join(shown + more) or 'none'}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.sources.base import Incoming, Unit, captions_of
 from pipeline.sources.fetching import FetchLimits, fetched, refusal
@@ -28,6 +28,7 @@ class UrlTable:
     timeout_s: float = 10.0
     retries: int = 1
     allow_hosts: tuple[str, ...] = ()
+    fetches: ClassVar[bool] = True
 
     def units(self) -> list[Unit]:
         found = table_units(self.pattern, self.name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline import storage
 from pipeline.errors import DamagedFile
@@ -29,9 +29,10 @@ class WebDataset:
     name: str
     pattern: str
     captions: tuple[str, ...] = ("txt", "json.caption", "json.text")
+    fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
-        paths = named_files(self.pattern, self.name, (".tar", ".tar.gz", ".tgz"))
+        paths = named_files(self.pattern, f"source {self.name!r}", (".tar", ".tar.gz", ".tgz"))
         return [Unit(self.name, path, stamp=str(storage.size(path))) for path in paths]
 
     def read(self, unit: Unit) -> Iterator[Incoming]:

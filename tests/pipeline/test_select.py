@@ -97,6 +97,18 @@ def test_top_is_exact_under_ties(resources: Resources) -> None:
     assert kept(table, resources, best=Top("score", count=40)) == list(range(10))
 
 
+def test_ties_go_by_key_and_never_by_place(resources: Resources) -> None:
+    keys = [bytes([9 - i]) * 16 for i in range(3)]
+    rows = [
+        {"shard": 0, "row": i, "key": key, "score": 1, "dup_group": 1} for i, key in enumerate(keys)
+    ]
+    for order in (rows, rows[::-1]):
+        table = table_of(order)
+        assert kept(table, resources, best=Top("score", count=1)) == [2]
+        assert kept(table, resources, unique=OnePer("dup_group", "score")) == [2]
+        assert kept(table, resources, unique=OnePer("dup_group")) == [2]
+
+
 def test_a_fraction_is_the_number_that_was_written(resources: Resources) -> None:
     for fraction, count in [(0.1, 10), (0.3, 10), (0.7, 10), (0.55, 100), (0.29, 100), (1e-9, 3)]:
         rows = kept(pool(size=range(count)), resources, best=Top("size", fraction=fraction))
@@ -166,6 +178,8 @@ def test_datacomp_measures_the_whole_pool_not_the_survivors(resources: Resources
     best = Top("score", fraction=0.5, mode="datacomp")
     assert kept(table, resources, good=Where("good"), best=best) == [1, 2]
     assert kept(table, resources, best=best, good=Where("good")) == [1, 2]
+    failed = pool(score=[0.1, 0.2, 0.8, 0.9], failed=[None, None, "decode", "decode"])
+    assert kept(failed, resources, best=best) == [0]  # of two rows: the second is the threshold
 
 
 def test_representative_is_chosen_among_survivors(resources: Resources) -> None:

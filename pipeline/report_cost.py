@@ -1,0 +1,102 @@
+"""What a build cost: the records that its tasks left in the ledger, summed by stage."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pipeline import storage
+from pipeline.report_html import Content, Html, count, el, join, size, table
+
+_ORDER = ("survey", "ingest", "score", "render", "export")
+
+
+@dataclass
+class Stage:
+    """The tasks of one stage together; a class because it is summed up task by task."""
+
+    name: str
+    tasks: int = 0
+    failed: int = 0
+    rows: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+    def add(self, record: dict[str, object]) -> None:
+        """Count one task in; a task whose worker died has no times."""
+        self.tasks += 1
+        self.failed += record["status"] != "done"
+        self.wall_s += _float(record.get("wall_s"))
+        self.cpu_s += _float(record.get("cpu_s"))
+        memory = int(_float(record.get("peak_memory_bytes")))
+        self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+        stats = record.get("stats")
+        if isinstance(stats, dict):
+            self.rows += int(stats.get("rows", stats.get("samples", 0)))
+
+
+def _float(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def stages(out: str) -> list[Stage]:
+    """Every stage that has a ledger, in the order of the work."""
+    folder = storage.join(out, "ledger")
+    found: dict[str, Stage] = {}
+    if storage.exists(folder):
+        for name in storage.files_below(folder):
+            stage, slash, file = name.partition("/")
+            if slash and file.endswith(".json"):
+                record = storage.read_json(storage.join(folder, name))
+                found.setdefault(stage, Stage(stage)).add(record)
+    return sorted(found.values(), key=lambda stage: (_place(stage.name), stage.name))
+
+
+def _place(name: str) -> int:
+    kind = name.partition("-")[0]
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+
+
+def cost(found: Iterable[Stage]) -> Html:
+    """The table of stages."""
+    listed = list(found)
+    if not listed:
+        return el("p", "There is no ledger.", class_="soft")
+    head = ("stage", "tasks", "rows", "time", "CPU", "CPU per row", "peak memory")
+    note = (
+        "Times are sums over tasks, which may have run at once. What was done already when a"
+        " build was run again is not counted twice; stages of earlier recipes stay listed."
+    )
+    return join([table(head, _rows(listed)), el("p", note, class_="small soft")])
+
+
+def _rows(listed: list[Stage]) -> Iterator[tuple[Content, ...]]:
+    for stage in listed:
+        failed = f" ({count(stage.failed)} failed)" if stage.failed else ""
+        yield (
+            _title(stage.name),
+            count(stage.tasks) + failed,
+            count(stage.rows),
+            seconds(stage.wall_s),
+            seconds(stage.cpu_s),
+            f"{1000 * stage.cpu_s / stage.rows:,.2f} ms" if stage.rows else "–",
+            size(stage.peak_memory_bytes) if stage.peak_memory_bytes else "–",
+        )
+    wall, cpu = sum(stage.wall_s for stage in listed), sum(stage.cpu_s for stage in listed)
+    most = max(stage.peak_memory_bytes for stage in listed)
+    total = ["together", "", "", seconds(wall), seconds(cpu), "", size(most)]
+    yield tuple(el("b", text) for text in total)
+
+
+def _title(name: str) -> str:
+    """A stage's folder as words, without the digest of an export."""
+    kind, _, rest = name.partition("-")
+    return kind if kind in ("render", "export") else f"{kind} {rest.replace('-', ' ')}".strip()
+
+
+def seconds(value: float) -> str:
+    """A time for a person."""
+    if value >= 7200:
+        return f"{value / 3600:,.1f} h"
+    if value >= 120:
+        return f"{value / 60:.1f} min"
+    return f"{value:.1f} s" if value >= 0.05 else f"{1000 * value:.0f} ms"
