@@ -54,7 +54,7 @@ _STRIDES = {1: 2, 3: 2, 5: 2, 11: 2}  # blocks of EfficientNet-Lite0 that halve 
 
 
 def encode_images(images: list[Pixels], device: str = "cpu") -> Floats:
-    """One unit vector [d] per picture (uint8 [H, W, 3]), in order; a picture's vector is its own."""
+    """One unit vector [d] per picture (uint8 [H, W, 3]), in order, whatever its companions."""
     parts = [embed_features(*rows, _heads()) for rows in _backbone_batches(images, device)]
     return np.concatenate(parts)[: len(images)] if parts else np.zeros((0, dimension()), np.float32)
 
@@ -74,20 +74,20 @@ def weights_digest() -> str:
 def dimension() -> int:
     """Length of a vector."""
     heads = _heads()
-    return heads["text.weight"].shape[0] + heads["classes"].shape[1]
+    return int(heads["text.weight"].shape[0] + heads["classes"].shape[1])
 
 
 def image_features(images: list[Pixels], device: str = "cpu") -> tuple[Floats, Floats]:
-    """What the image backbone says before the heads: features [n, 1280], ImageNet logits [n, 1000]."""
+    """What the image backbone says: features [n, 1280] and ImageNet logits [n, 1000]."""
     parts = list(_backbone_batches(images, device))
     if not parts:
         return np.zeros((0, 1280), np.float32), np.zeros((0, 1000), np.float32)
-    features, logits = (np.concatenate(column)[: len(images)] for column in zip(*parts))
-    return features, logits
+    features, logits = map(np.concatenate, zip(*parts, strict=True))
+    return features[: len(images)], logits[: len(images)]
 
 
 def sentence_features(texts: list[str]) -> Floats:
-    """What the text backbone says before the heads: unit vectors [n, 512]."""
+    """What the text backbone says: unit vectors [n, 512]."""
     encoder = _sentence_encoder()
     # One at a time: within one call the backbone joins texts into shared matrix products.
     rows = [encoder.encode(_readable(text)) for text in texts]
@@ -128,14 +128,16 @@ def _joined(trained: Floats, classes: Floats, share: Floats) -> Floats:
 
 
 def _unit(rows: Floats) -> Floats:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _likely_classes(logits: Floats) -> Floats:
     """Probabilities of the ten likeliest classes, zero elsewhere (ties: all of them)."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     tenth = np.partition(odds, -_TOP_CLASSES, axis=1)[:, -_TOP_CLASSES, None]
-    return np.where(odds >= tenth, odds, 0) / odds.sum(axis=1, keepdims=True)
+    mixture: Floats = np.where(odds >= tenth, odds, 0) / odds.sum(axis=1, keepdims=True)
+    return mixture
 
 
 def _readable(text: str) -> str:
@@ -207,7 +209,7 @@ def image_backbone() -> dict[str, "torch.Tensor"]:
 
 @functools.cache
 def _network(device: str) -> Callable[["torch.Tensor"], tuple["torch.Tensor", "torch.Tensor"]]:
-    """EfficientNet-Lite0 with its normalisation folded in: uint8 [n, 224, 224, 3] to both outputs."""
+    """EfficientNet-Lite0, normalisation folded in: uint8 [n, 224, 224, 3] to both outputs."""
     import torch
 
     state = image_backbone()

@@ -98,7 +98,9 @@ class Build:
             [(f"{task.number:06d}", task) for task in writes],
             lambda task: all(pool.finished_shard(self.root, n, plan) for n in task.shards),
         )
-        return ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
+        made = ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
+        pool.pack_base(made)
+        return made
 
     def ready_pool(self) -> Pool | None:
         """The pool if it is finished. Raises RecipeError when it is made from other sources."""
@@ -137,13 +139,16 @@ class Build:
         resolved, plan = self.resolve(made)
         for instances in resolved.passes():
             for instance in instances:
-                if instance.only is not None and instance.only.step is not None:
-                    prefix = plan.until(instance.only.step, instance.only.survivors)
+                only = instance.only
+                if only is not None and only.step is not None and only.survivors is not None:
+                    prefix = plan.until(only.step, only.survivors)
                     run_selection(prefix, made, self.memory_limit)
             if instances[0].is_global:
                 self._score_global(made, instances[0])
             else:
                 self._score_local(made, instances)
+            for instance in instances:
+                instance.columns.pack(made.shards)
         return resolved
 
     def _score_global(self, made: Pool, instance: Any) -> None:

@@ -156,6 +156,19 @@ def report(out: Out) -> None:
 
 
 @app.command()
+def faults(
+    table: Annotated[
+        str, typer.Argument(metavar="FAULTS.csv", help="Columns file, fault; of, expect, step.")
+    ],
+    out: Out,
+) -> None:
+    """Recall and precision of faults that were planted on purpose; adds them to the report."""
+    from pipeline import report as reporting
+
+    reporting.show_faults(table, _absolute(out))
+
+
+@app.command()
 def verify(out: Out) -> None:
     """Check every promise of the manifest against the files."""
     from pipeline import verify as verifying

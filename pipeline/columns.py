@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline import packs, storage
 from pipeline.errors import DamagedFile
+from pipeline.packs import open_pack, write_pack
 from pipeline.pool import Shard
 
 
@@ -47,7 +48,10 @@ class ColumnSet:
         return storage.join(self.folder, f"{shard.name}.parquet")
 
     def has(self, shard: Shard) -> bool:
-        """Whether the file is there, is readable, and is about exactly these rows."""
+        """Whether the columns are there, readable, and about exactly these rows."""
+        pack = self._pack()
+        if pack is not None and shard.digest in pack.groups:
+            return True
         path = self.path(shard)
         if not storage.exists(path):
             return False
@@ -73,18 +77,22 @@ class ColumnSet:
             "rows": str(shard.rows),
         }
         with storage.writing(self.path(shard), durable=False) as temporary:
-            pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+            table = table.replace_schema_metadata(metadata)
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def read(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
         """The columns of a shard, in the order of its base rows.
 
         Raises DamagedFile when the file can't be read or describes other rows.
         """
+        pack = self._pack()
+        if pack is not None and shard.digest in pack.groups:
+            return self._packed(pack, [shard], columns)
         path = self.path(shard)
         wanted = None if columns is None else list(columns)
         try:
             with storage.open_input(path) as stream:
-                table = pq.read_table(stream, columns=wanted)
+                table = pq.read_table(stream, columns=wanted, page_checksum_verification=True)
         except FileNotFoundError:
             raise DamagedFile(f"{path}: is missing; score again to make it") from None
         except (pa.ArrowException, OSError) as error:
@@ -94,6 +102,45 @@ class ColumnSet:
         metadata = table.schema.metadata or {}
         if metadata.get(b"keys") != shard.keys.encode() or len(table) != shard.rows:
             raise DamagedFile(f"{path}: describes other rows than shard {shard.name} has")
+        return table.replace_schema_metadata(None)
+
+    def read_range(self, shards: Sequence[Shard], columns: Sequence[str]) -> pa.Table:
+        """The columns of neighbouring shards, in order."""
+        pack = self._pack()
+        if pack is not None and all(shard.digest in pack.groups for shard in shards):
+            return self._packed(pack, shards, columns)
+        return pa.concat_tables([self.read(shard, columns) for shard in shards])
+
+    def pack(self, shards: Sequence[Shard]) -> None:
+        """Bring the files of a large pool into one, and remove them; others may do so at once."""
+        if len(shards) < packs.PACK_FROM or self._pack() is not None:
+            return
+        try:
+            write_pack(
+                self._pack_path,
+                self.fingerprint,
+                [shard.digest for shard in shards],
+                lambda position: self.read(shards[position]),
+            )
+        except DamagedFile:
+            if self._pack() is None:  # else another part has packed them and removed the files
+                raise
+        for shard in shards:
+            storage.remove(self.path(shard))
+
+    @property
+    def _pack_path(self) -> str:
+        return storage.join(self.folder, packs.NAME)
+
+    def _pack(self) -> packs.Pack | None:
+        return open_pack(self._pack_path, self.fingerprint)
+
+    def _packed(
+        self, pack: packs.Pack, shards: Sequence[Shard], columns: Sequence[str] | None
+    ) -> pa.Table:
+        table = pack.read([shard.digest for shard in shards], columns)
+        if len(table) != sum(shard.rows for shard in shards):
+            raise DamagedFile(f"{pack.path}: describes other rows than the shards have")
         return table.replace_schema_metadata(None)
 
 

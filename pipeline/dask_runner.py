@@ -20,15 +20,10 @@ from apache_beam.coders import FastPrimitivesCoder
 from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import AppliedPTransform
-from apache_beam.runners.common import (
-    DoFnContext,
-    DoFnInvoker,
-    DoFnSignature,
-    Receiver,
-    _OutputHandler,
-)
+from apache_beam.runners import common
 from apache_beam.runners.dask.dask_runner import DaskOptions, DaskRunner, DaskRunnerResult
 from apache_beam.runners.runner import PipelineState
+from apache_beam.transforms.core import _MultiParDo
 from apache_beam.transforms.sideinputs import SideInputMap
 from apache_beam.transforms.window import GlobalWindows
 from dask.distributed import Client, Future, KilledWorker
@@ -61,13 +56,14 @@ class _Bundle:
     label: str
     function: bytes  # DoFn, arguments, keyword arguments
     views: bytes  # type and options of each side input
-    tags: tuple[str | None, ...]  # None is the main output
+    tags: frozenset[str | None]  # outputs that somebody takes; None is the main one
+    other_tags: frozenset[str] | None  # declared outputs that nobody takes; None: any name
 
     def __call__(self, rows: Rows, sides: Sequence[Rows]) -> Rows:
         if not rows:
             return []
         outputs: list[tuple[str | None, Any]] = []
-        invoker = self._invoker({tag: _Receiver(tag, outputs) for tag in self.tags}, sides)
+        invoker = self._invoker(_Receivers(self, outputs), sides)
         invoker.invoke_setup()
         try:
             invoker.invoke_start_bundle()
@@ -78,13 +74,13 @@ class _Bundle:
             invoker.invoke_teardown()
         return list(outputs)
 
-    def _invoker(self, receivers: dict[str | None, Receiver], sides: Sequence[Rows]) -> Any:
+    def _invoker(self, receivers: "_Receivers", sides: Sequence[Rows]) -> Any:
         function, args, kwargs = pickler.loads(self.function)
         maps = [
             SideInputMap(view, options, [GlobalWindows.windowed_value(row) for row in side])
             for (view, options), side in zip(pickler.loads(self.views), sides, strict=True)
         ]
-        handler = _OutputHandler(
+        handler = common._OutputHandler(
             window_fn=GlobalWindows(),
             main_receivers=receivers[None],
             tagged_receivers=receivers,
@@ -93,17 +89,17 @@ class _Bundle:
             process_yields_batches=False,
             process_batch_yields_elements=False,
         )
-        return DoFnInvoker.create_invoker(
-            DoFnSignature(function),
+        return common.DoFnInvoker.create_invoker(
+            common.DoFnSignature(function),
             handler,
-            context=DoFnContext(self.label, state=None),
+            context=common.DoFnContext(self.label, state=None),
             side_inputs=maps,
             input_args=list(args),
             input_kwargs=dict(kwargs),
         )
 
 
-class _Receiver(Receiver):
+class _Receiver(common.Receiver):
     """Appends the outputs of one tag. Mutable: Beam pushes values into it."""
 
     def __init__(self, tag: str | None, outputs: list[tuple[str | None, Any]]) -> None:
@@ -111,6 +107,20 @@ class _Receiver(Receiver):
 
     def receive(self, windowed_value: Any) -> None:
         self.outputs.append((self.tag, windowed_value.value))
+
+
+class _Receivers(dict[str | None, common.Receiver]):
+    """A receiver for each tag; KeyError for one that was not declared. Mutable: it fills itself."""
+
+    def __init__(self, bundle: _Bundle, outputs: list[tuple[str | None, Any]]) -> None:
+        super().__init__({tag: _Receiver(tag, outputs) for tag in bundle.tags})
+        self.others = bundle.other_tags
+
+    def __missing__(self, tag: str) -> common.Receiver:
+        if self.others is not None and tag not in self.others:
+            raise KeyError(tag)
+        self[tag] = _Receiver(tag, [])
+        return self[tag]
 
 
 @dataclass(frozen=True)
@@ -280,8 +290,19 @@ def _bundle(node: Any) -> _Bundle:
         label=node.full_label,
         function=pickler.dumps((transform.fn, transform.args, transform.kwargs)),
         views=pickler.dumps(views),
-        tags=tuple(node.outputs),
+        tags=frozenset(node.outputs),
+        other_tags=_declared_tags(node.parent.transform),
     )
+
+
+def _declared_tags(parent: Any) -> frozenset[str] | None:
+    """The names of additional outputs, None when any will do."""
+    if not isinstance(parent, _MultiParDo):
+        return frozenset()
+    is_open = parent._allow_unknown_tags
+    if is_open or (is_open is None and not parent._tags):
+        return None
+    return frozenset(parent._tags)
 
 
 class StrictDaskRunner(DaskRunner):
@@ -300,10 +321,6 @@ class StrictDaskRunner(DaskRunner):
 
     def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> "StrictDaskResult":
         graph = portable.steps(pipeline)
-        for node in graph:
-            problem = portable.unsupported(node)
-            if problem is not None:
-                raise portable.NotPortable(f"step {node.full_label!r} can't run here: {problem}")
         client = connect(options.view_as(DaskOptions).get_all_options()["address"])
         try:
             translation = _Translation(client, graph)

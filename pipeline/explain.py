@@ -115,7 +115,8 @@ def _verdict(record: BuildRecord, found: Found) -> str:
         return f"kept, {row['times']} times" if row["times"] > 1 else "kept"
     if row["verdict"] == "failed":
         return f"failed: {found.base['failed']}"
-    rule = next((s for s in verdicts.summary["steps"] if s["name"] == row["verdict"]), {})
+    steps: dict[str, dict[str, Any]] = {s["name"]: s for s in verdicts.summary["steps"]}
+    rule = steps.get(row["verdict"], {})
     given = {k: v for k, v in rule.items() if k not in ("name", "kind") and v not in (None, [], ())}
     what = ", ".join(f"{k}={_value(v)}" for k, v in given.items())
     return f"dropped by {row['verdict']} ({rule.get('kind', '')}: {what})"

@@ -216,10 +216,10 @@ def _slices(job: ExportJob, number: int) -> list[Any]:
     for run in job.runs:
         with storage.open_input(run_paths(job, run)[1]) as stream:
             index = np.load(stream)
-        start = np.searchsorted(index["place"], np.uint64(first), side="left")
+        start = int(np.searchsorted(index["place"], np.uint64(first), side="left"))
         stop = len(index)
         if beyond < 1 << 64:
-            stop = np.searchsorted(index["place"], np.uint64(beyond), side="left")
+            stop = int(np.searchsorted(index["place"], np.uint64(beyond), side="left"))
         found.append(index[start:stop])
     return found
 

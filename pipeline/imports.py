@@ -137,21 +137,32 @@ class ImportedColumns:
 
         Memory: the column joined on of every file, the rows that were found, and one file.
         """
-        joined = [_comparable(self._read(path, [self._join])[self._join]) for path in self._files]
-        everything = pa.chunked_array(
-            [c for part in joined for c in part.chunks], pa.large_string()
-        )
-        wanted = _comparable(rows[self.reads[0]])
-        places = pc.index_in(wanted, value_set=everything.combine_chunks(), skip_nulls=True)
-        found = pc.unique(places.combine_chunks().drop_null()).sort().to_numpy()
+        joined = [self._names(self._read(path, [self._join])[self._join]) for path in self._files]
+        chunks = [chunk for part in joined for chunk in part.chunks]
+        everything = pa.chunked_array(chunks, pa.large_string())
+        wanted = self._names(rows[self.reads[0]])
+        indices: Any = pc.index_in(wanted, value_set=everything.combine_chunks(), skip_nulls=True)
+        places = indices.fill_null(-1).to_numpy()
+        found = np.unique(places[places >= 0])
         parts, start = [self.writes.empty_table()], 0
         for path, part in zip(self._files, joined, strict=True):
             inside = found[(found >= start) & (found < start + len(part))] - start
             if len(inside):
                 parts.append(self._rows(path, inside))
             start += len(part)
-        table = pa.concat_tables(parts)
-        return table.take(pc.index_in(places.combine_chunks(), value_set=pa.array(found)))
+        positions = pa.array(np.searchsorted(found, places), mask=places < 0)
+        return pa.concat_tables(parts).combine_chunks().take(positions)
+
+    def _names(self, column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
+        """What is joined on as text; hashes and keys as hex, whichever way they are stored."""
+        kind = column.type
+        is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        if pa.types.is_fixed_size_binary(kind) or is_binary:
+            texts = [None if value is None else value.hex() for value in column.to_pylist()]
+            return pa.chunked_array([pa.array(texts, pa.large_string())])
+        names: Any = column.cast(pa.large_string())
+        lowered: pa.ChunkedArray[Any] = pc.utf8_lower(names)
+        return lowered if self.on in ("sha256", "key") else names
 
     def _rows(self, path: str, positions: Any) -> pa.Table:
         """The columns of some rows of one file."""
@@ -229,18 +240,9 @@ def _arrays(path: str, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
             yield name, arrays[name]
 
 
-def _comparable(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
-    """Hashes and keys as hex, so that both ways of writing them meet; the rest as text."""
-    kind = column.type
-    is_binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    if pa.types.is_fixed_size_binary(kind) or is_binary:
-        texts = [None if value is None else value.hex() for value in column.to_pylist()]
-        return pa.chunked_array([pa.array(texts, pa.large_string())])
-    return column.cast(pa.large_string())
-
-
 def _finite(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":
     """NaN and infinity are no values: others write them where we have NULL."""
     if not pa.types.is_floating(column.type):
         return column
-    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+    values: pa.ChunkedArray[Any] = pc.if_else(pc.is_finite(column), column, None)
+    return values.cast(column.type)

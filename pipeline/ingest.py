@@ -27,7 +27,7 @@ from pipeline.sources.base import Incoming, Source, Unit
 
 DUPLICATE = "duplicate_key"
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
-_UNUSABLE = 0x80  # the first bit of a rank: such rows carry a sample only if none else can
+_UNUSABLE = 1 << 127  # the first bit of a rank
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each
 _Words = npt.NDArray[np.uint64]
 
@@ -89,10 +89,9 @@ def survey_unit(task: tuple[int, Unit], job: IngestJob) -> dict[str, Any]:
 
 
 def _rank(row: Incoming, source: str, max_pixels: int) -> bytes:
-    """The rank of a row, behind those of all rows that are known to have a sample."""
-    rank = row.rank(source)
-    bit = 0 if _is_usable(row, max_pixels) else _UNUSABLE
-    return bytes([rank[0] & ~_UNUSABLE | bit]) + rank[1:]
+    """The rank of a row; one that can't have a sample comes behind all that may."""
+    rank = int.from_bytes(row.rank(source), "big") >> 1
+    return (rank if _is_usable(row, max_pixels) else rank | _UNUSABLE).to_bytes(16, "big")
 
 
 def _is_usable(row: Incoming, max_pixels: int) -> bool:

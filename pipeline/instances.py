@@ -108,7 +108,9 @@ def parameters(scorer: Any) -> dict[str, Any]:
     identity = getattr(scorer, "identity", None)
     if identity is not None:
         return dict(identity)
-    return dataclasses.asdict(scorer) if dataclasses.is_dataclass(scorer) else {}
+    if not dataclasses.is_dataclass(scorer) or isinstance(scorer, type):
+        return {}
+    return dataclasses.asdict(scorer)
 
 
 def _digest(value: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import storage
+from pipeline import packs, storage
 from pipeline.errors import DamagedFile, RecipeError
+from pipeline.packs import open_pack, write_pack
 
 CAPTION = pa.struct(
     [
@@ -29,23 +30,22 @@ CAPTION = pa.struct(
     ]
 )
 
-BASE = pa.schema(
-    [
-        pa.field("key", pa.binary(16), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("source_key", pa.string()),
-        pa.field("url", pa.string()),
-        pa.field("domain", pa.string()),
-        pa.field("caption", pa.string()),
-        pa.field("captions", pa.list_(CAPTION)),
-        pa.field("image_sha256", pa.binary(32)),
-        pa.field("extension", pa.string()),  # NULL: the tar holds no sample for this row
-        pa.field("failed", pa.string()),  # reason code; NULL: nothing went wrong
-        pa.field("detail", pa.string()),
-        pa.field("retriable", pa.bool_()),
-        pa.field("meta", pa.string()),  # JSON of what else the source knew about the row
-    ]
-)
+_FIELDS: "list[pa.Field[Any]]" = [
+    pa.field("key", pa.binary(16), nullable=False),
+    pa.field("source", pa.string(), nullable=False),
+    pa.field("source_key", pa.string()),
+    pa.field("url", pa.string()),
+    pa.field("domain", pa.string()),
+    pa.field("caption", pa.string()),
+    pa.field("captions", pa.list_(CAPTION)),
+    pa.field("image_sha256", pa.binary(32)),
+    pa.field("extension", pa.string()),  # NULL: the tar holds no sample for this row
+    pa.field("failed", pa.string()),  # reason code; NULL: nothing went wrong
+    pa.field("detail", pa.string()),
+    pa.field("retriable", pa.bool_()),
+    pa.field("meta", pa.string()),  # JSON of what else the source knew about the row
+]
+BASE = pa.schema(_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,10 @@ def describe(name: str, table: pa.Table, size_bytes: int) -> Shard:
 def keys_digest(keys: "pa.ChunkedArray[Any]") -> str:
     """Digest of the keys of a shard in order; equal digests mean that rows join by position."""
     state = hashlib.blake2b(digest_size=16)
-    for key in keys.to_pylist():
-        state.update(key or b"")
+    for chunk in keys.chunks:
+        data = chunk.buffers()[1]
+        if data is not None:
+            state.update(memoryview(data)[16 * chunk.offset : 16 * (chunk.offset + len(chunk))])
     return state.hexdigest()
 
 
@@ -150,7 +152,8 @@ def write_base(root: str, name: str, table: pa.Table, size_bytes: int, plan: str
     shard = describe(name, table, size_bytes)
     metadata = {"shard": json.dumps(asdict(shard), sort_keys=True), "plan": plan}
     with storage.writing(base_path(root, name)) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+        table = table.replace_schema_metadata(metadata)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
     return shard
 
 
@@ -175,12 +178,42 @@ def read_base(root: str, shard: Shard, columns: Sequence[str] | None = None) -> 
     wanted = None if columns is None else [*dict.fromkeys(["key", *columns])]
     try:
         with storage.open_input(path) as stream:
-            table = pq.read_table(stream, columns=wanted)
+            table = pq.read_table(stream, columns=wanted, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise DamagedFile(f"{path}: can't be read: {error}") from error
     if len(table) != shard.rows or keys_digest(table["key"]) != shard.keys:
         raise DamagedFile(f"{path}: holds other rows than pool/index.json says")
     return table if columns is None else table.select(list(columns))
+
+
+def read_base_range(
+    pool: Pool, shards: Sequence[Shard], columns: Sequence[str]
+) -> pa.Table:
+    """The base rows of neighbouring shards, in order; from the pack when the pool has one."""
+    pack = open_pack(pack_path(pool.root), pool.digest)
+    if pack is None:
+        tables = [read_base(pool.root, shard, columns) for shard in shards]
+        return pa.concat_tables(tables).replace_schema_metadata(None)
+    table = pack.read([shard.digest for shard in shards], [*columns])
+    if len(table) != sum(shard.rows for shard in shards):
+        raise DamagedFile(f"{pack.path}: holds other rows than pool/index.json says")
+    return table.select(list(columns)).replace_schema_metadata(None)
+
+
+def pack_base(pool: Pool) -> None:
+    """Write the pack of a large pool's base rows; the single files stay beside their tars."""
+    if len(pool.shards) < packs.PACK_FROM or open_pack(pack_path(pool.root), pool.digest):
+        return
+    write_pack(
+        pack_path(pool.root),
+        pool.digest,
+        [shard.digest for shard in pool.shards],
+        lambda position: read_base(pool.root, pool.shards[position]),
+    )
+
+
+def pack_path(root: str) -> str:
+    return storage.join(root, "pool", packs.NAME)
 
 
 def write_index(pool: Pool) -> None:

@@ -148,18 +148,27 @@ def _run_pulled(task: Task, stage: Stage, run: str) -> int:
 def check_portable(pipeline: beam.Pipeline) -> None:
     """Raise NotPortable, naming the step, unless every engine gives this graph the same meaning."""
     for node in _nodes(pipeline):
-        problem = _foreign(node) or unsupported(node) or _too_many(node)
-        if problem is not None:
-            raise NotPortable(f"step {node.full_label!r} is not portable: {problem}")
+        _refuse(node, _foreign(node) or _unsupported(node) or _too_many(node))
 
 
 def steps(pipeline: beam.Pipeline) -> list[AppliedPTransform]:
-    """The steps of a graph in an order in which inputs come first, those of WHOLE undivided."""
-    return [node for node in _nodes(pipeline) if _is_step(node)]
+    """The steps of a graph, inputs first, those of WHOLE undivided.
+
+    Raises NotPortable unless they need no more than that elements are processed once, grouped by
+    key and joined. Unlike `check_portable` it lets through what is merely unwise.
+    """
+    found = [node for node in _nodes(pipeline) if _is_step(node)]
+    for node in found:
+        _refuse(node, _unsupported(node))
+    return found
 
 
-def unsupported(node: AppliedPTransform) -> str | None:
-    """What this step needs beyond elements that are processed once, grouped by key and joined."""
+def _refuse(node: AppliedPTransform, problem: str | None) -> None:
+    if problem is not None:
+        raise NotPortable(f"step {node.full_label!r} is not portable: {problem}")
+
+
+def _unsupported(node: AppliedPTransform) -> str | None:
     for output in node.outputs.values():
         windowing = getattr(output, "windowing", None)
         if windowing is None:

@@ -100,7 +100,7 @@ def open_record(out: str) -> BuildRecord:
 
 def _column_sets(root: str, scorers: Mapping[str, Any]) -> dict[str, ColumnSet]:
     """The column set of every column, the error columns too."""
-    sets = {}
+    sets: dict[str, ColumnSet] = {}
     for name, scorer in scorers.items():
         fingerprint, _, asked = scorer["folder"].partition("-")
         schema = pa.schema([(column, pa.null()) for column in scorer["columns"]])

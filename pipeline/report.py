@@ -6,10 +6,11 @@ the times in it.
 
 from typing import TYPE_CHECKING
 
-from pipeline import storage
+from pipeline import faults, storage
 from pipeline.record import open_record
 from pipeline.report_columns import measured, thresholds
 from pipeline.report_cost import cost, stages
+from pipeline.report_faults import planted_faults
 from pipeline.report_html import Html, el, join, page, section, share
 from pipeline.report_sample import SAMPLE_ROWS, take_sample
 from pipeline.report_sections import (
@@ -41,6 +42,14 @@ def rewrite(out: str) -> None:
     print(write(out))
 
 
+def show_faults(path: str, out: str) -> None:
+    """Print how well the build in `out` finds the faults listed in `path`; also in the report."""
+    table = faults.fault_table(open_record(out), path)
+    faults.write_table(out, table)
+    print(faults.fault_text(table))
+    rewrite(out)
+
+
 def write(out: str, sample_rows: int = SAMPLE_ROWS) -> str:
     """Write the report of the build in `out`, drawn from some `sample_rows` rows; its path."""
     path = storage.join(out, FILE)
@@ -55,8 +64,10 @@ def make_page(out: str, sample_rows: int = SAMPLE_ROWS) -> Html:
     summary, digest = verdicts.summary, verdicts.digest
     sample = take_sample(record, verdicts, sample_rows)
     dropped, kept = galleries(record, summary, sample)
+    table = faults.read_table(out)
     parts = {
         "Where the rows went": funnel(summary, manifest),
+        **({} if table is None else {"Planted faults": planted_faults(table, digest)}),
         "What failed": failures(summary, sample, list(record.scorers), manifest),
         "Kept rate": breakdowns(summary),
         "What was kept": kept,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.report_html import Html, count, el, number
 
-_BINS = 40
+_BINS = 36
 _MOST_LINES = 8
 _LONG_TAIL = 60.0  # a column whose middle spans more than this ratio gets a logarithmic axis
 _WIDTH, _HEIGHT, _TOP, _BOTTOM = 300.0, 132.0, 26.0, 16.0
@@ -103,9 +103,9 @@ def magnified(found: Histogram) -> int:
     most, kept = int(found.every.max()), int(found.kept.max())
     if not kept or kept >= _HIDDEN * most:
         return 1
-    factor = int(0.6 * most / kept)
-    digits = 10 ** (len(str(factor)) - 1)
-    return max(1, next(n for n in (5, 2, 1) if n * digits <= factor) * digits)
+    wanted = 0.6 * most / kept
+    power: int = 10 ** math.floor(math.log10(wanted))
+    return next(n for n in (5, 2, 1) if n * power <= wanted) * power
 
 
 def draw(found: Histogram, lines: Sequence[Line], label: str) -> Html:
@@ -134,8 +134,8 @@ def _bars(found: Histogram, factor: int) -> Iterator[Html]:
         shown = min(kept * scale * factor, room)
         bars = [el("rect", x=x, y=base - height, width=inner, height=height, class_="all")]
         if kept:
-            y = base - max(shown, 0.8)
-            bars.append(el("rect", x=x, y=y, width=inner, height=base - y, class_="kept"))
+            y, look = base - max(shown, 0.8), "kept" if factor == 1 else "taller"
+            bars.append(el("rect", x=x, y=y, width=inner, height=base - y, class_=look))
         said = f"{_range(found, n)}: {count(every)} rows, {count(kept)} kept"
         yield el("g", el("title", said), *bars)
 
@@ -191,10 +191,16 @@ def _brief(value: float) -> str:
 
 
 def _lines(found: Histogram, lines: Sequence[Line]) -> Iterator[Html]:
-    """Dashed lines; labels in two rows, so that neighbours can be read."""
+    """Dashed lines, arrows to those beyond the chart; labels in two rows, one after the other."""
     for n, line in enumerate(sorted(lines, key=lambda one: one.value)[:_MOST_LINES]):
         x = found.place(line.value) * _WIDTH
         y = 9.0 if n % 2 == 0 else 20.0
+        if not found.edges[0] <= line.value <= found.edges[-1]:
+            beyond = line.value > found.edges[-1]
+            told = f"{line.label} →" if beyond else f"← {line.label}"
+            anchor = "end" if beyond else "start"
+            yield el("text", told, x=x, y=y, class_="cut", text_anchor=anchor)
+            continue
         yield el("line", x1=x, y1=y + 2, x2=x, y2=_HEIGHT - _BOTTOM, class_="cut")
         at_end = x > 0.6 * _WIDTH
         anchor = "end" if at_end else "start"

@@ -31,7 +31,7 @@ class Stage:
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
         stats = record.get("stats")
         if isinstance(stats, dict):
-            self.rows += int(stats.get("rows", stats.get("samples", 0)))
+            self.rows += int(_float(stats.get("rows", stats.get("samples"))))
 
 
 def _float(value: object) -> float:

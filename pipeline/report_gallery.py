@@ -13,13 +13,14 @@ import numpy as np
 from pipeline.conditions import evaluate
 from pipeline.errors import CurationError
 from pipeline.report_conditions import Part, Step, columns_read, parts_of
-from pipeline.report_html import number, short
+from pipeline.report_html import apart, number, short
 from pipeline.report_sample import Rows, Sample, spread
 
 SHOWN = 12
 _PAIRS = 6
 _GROUPS = 8  # parts of a condition that have pictures
 _TARS = 12  # opening one costs reading it up to the last picture that is wanted
+_NOT_SAID = ("caption", "captions")  # a caption is shown anyway
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Item:
 
     row: int
     reason: str
-    other: int | None = None
+    other: "Item | None" = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Reasoned:
-    """Rows of one group before the choice: with a distance from the threshold where there is one.
+    """Rows of one group before the choice: how far each is from the threshold, where there is one.
 
-    None is a row that has no value to measure.
+    A distance is None for a row that has no value to measure.
     """
 
     title: str
@@ -79,7 +80,8 @@ def _groups(
     elif step["kind"] == "top":
         yield _below_cut(sample, step, rows, cuts)
     else:
-        yield Reasoned("", rows, [None] * len(rows), _told(sample, columns_read(step), rows))
+        told = _told(sample, columns_read(step), rows, {})
+        yield Reasoned("", rows, [None] * len(rows), told)
 
 
 def _by_part(sample: Sample, rows: Rows, parts: Sequence[Part]) -> Iterator[Reasoned]:
@@ -91,9 +93,12 @@ def _by_part(sample: Sample, rows: Rows, parts: Sequence[Part]) -> Iterator[Reas
         holds = np.array(_holds(sample, part, left), bool)
         failing, left = left[~holds], left[holds]
         if len(failing):
+            limits: dict[str, list[float]] = {}
+            for one in part.thresholds:
+                limits.setdefault(one.column, []).append(one.value)
             title = part.text if len(parts) > 1 else ""
-            told = _told(sample, part.columns, failing)
-            yield Reasoned(title, failing, _distances(sample, part, failing), told)
+            told = _told(sample, part.columns, failing, limits)
+            yield Reasoned(title, failing, _distances(sample, part, failing, limits), told)
 
 
 def _holds(sample: Sample, part: Part, rows: Rows) -> list[bool]:
@@ -105,14 +110,14 @@ def _holds(sample: Sample, part: Part, rows: Rows) -> list[bool]:
         return [False] * len(rows)
 
 
-def _distances(sample: Sample, part: Part, rows: Rows) -> list[float | None]:
+def _distances(
+    sample: Sample, part: Part, rows: Rows, limits: Mapping[str, Sequence[float]]
+) -> list[float | None]:
     """How far each row's value is from the nearest number that the part compares it with."""
-    columns = {threshold.column for threshold in part.thresholds}
-    if len(columns) != 1 or columns != set(part.columns):
+    if len(limits) != 1 or set(limits) != set(part.columns):
         return [None] * len(rows)
-    limits = [threshold.value for threshold in part.thresholds]
-    values = sample.values(*columns, rows)
-    return [_distance(value, limits) for value in values]
+    column = next(iter(limits))
+    return [_distance(value, limits[column]) for value in sample.values(column, rows)]
 
 
 def _distance(value: Any, limits: Iterable[float]) -> float | None:
@@ -130,14 +135,13 @@ def _below_cut(
     per = [sample.values(name, rows) for name in step["per"]]
     groups = list(zip(*per, strict=True)) if per else [()] * len(rows)
     limits = [found.get(tuple(_as_text(v) for v in group)) for group in groups]
-    distances = [
-        None if limit is None else _distance(value, [limit])
-        for value, limit in zip(values, limits, strict=True)
-    ]
-    reasons = {
-        row: _valued(step["column"], value) + ("" if limit is None else f", cut {number(limit)}")
-        for row, value, limit in zip(rows.tolist(), values, limits, strict=True)
-    }
+    distances: list[float | None] = []
+    reasons = {}
+    for row, value, limit in zip(rows.tolist(), values, limits, strict=True):
+        near = [] if limit is None else [limit]
+        distances.append(_distance(value, near) if near else None)
+        cut = "" if limit is None else f" (cut {number(limit)})"
+        reasons[row] = _valued(step["column"], value, near) + cut
     return Reasoned("", rows, distances, reasons)
 
 
@@ -148,30 +152,38 @@ def _as_text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _told(sample: Sample, columns: Sequence[str], rows: Rows) -> dict[int, str]:
-    """The deciding values of each row in words; its caption is shown anyway."""
-    named = [name for name in columns if name != "caption" and name in sample.columns]
+def _told(
+    sample: Sample, columns: Sequence[str], rows: Rows, limits: Mapping[str, Sequence[float]]
+) -> dict[int, str]:
+    """The deciding values of each row in words."""
+    named = [name for name in columns if name not in _NOT_SAID and name in sample.columns]
     values = [sample.values(name, rows) for name in named]
+    near = [limits.get(name, ()) for name in named]
     return {
-        row: ", ".join(_valued(name, column[n]) for name, column in zip(named, values, strict=True))
+        row: ", ".join(
+            _valued(name, column[n], limit)
+            for name, column, limit in zip(named, values, near, strict=True)
+        )
         for n, row in enumerate(rows.tolist())
     }
 
 
-def _valued(name: str, value: Any) -> str:
+def _valued(name: str, value: Any, limits: Sequence[float] = ()) -> str:
+    """A column and its value; a number with the digits that tell it from the nearest limit."""
     if value is None:
         return f"{name} is NULL"
     if isinstance(value, bool):
         return f"{name} is {str(value).lower()}"
     if isinstance(value, int | float):
-        return f"{name} {number(value)}"
+        limit = min(limits, key=lambda one: abs(one - value), default=None)
+        return f"{name} {number(value) if limit is None else apart(value, limit)}"
     if isinstance(value, list):
         return f"{name} of {len(value)}"
     return f"{name} {value.hex()[:12] if isinstance(value, bytes) else short(str(value), 40)}"
 
 
 def _chosen(sample: Sample, group: Reasoned, quota: int) -> Group:
-    """Half of them nearest to the threshold, half spread over the rest, rows without last."""
+    """Most of them with a distance, two thirds at least if there are some without."""
     distance = dict(zip(group.rows.tolist(), group.distances, strict=True))
     near = _near(sample, group.rows, quota)
     measured = [row for row in near.tolist() if distance[row] is not None]
@@ -179,12 +191,9 @@ def _chosen(sample: Sample, group: Reasoned, quota: int) -> Group:
     keys = dict(zip(measured, sample.values("key", np.array(measured, np.int64)), strict=True))
     measured.sort(key=lambda row: (distance[row], keys[row]))
     places = min(len(others), max(quota // 3, quota - len(measured)))
-    rows = _spread_out(measured, quota - places) + others[:places]
-    return Group(
-        title=group.title,
-        rows=len(group.rows),
-        items=tuple(Item(row, group.reasons.get(row, "")) for row in rows),
-    )
+    rows = [*_spread_out(measured, quota - places), *others[:places]]
+    items = tuple(Item(row, group.reasons.get(row, "")) for row in rows)
+    return Group(group.title, len(group.rows), items)
 
 
 def _spread_out(rows: Sequence[int], room: int) -> list[int]:
@@ -210,23 +219,24 @@ def _by_key(sample: Sample, rows: Rows) -> list[int]:
 
 
 def _pairs(sample: Sample, step: Step, rows: Rows) -> Group:
-    """Rows that lost their group to another, each with the row that stayed."""
+    """Rows that lost their group to another, each with the row that stayed if it is known."""
     names = [step["group"], *step["per"]]
     survivors = np.flatnonzero(sample.stage > sample.steps.index(step["name"]))
     columns = [sample.values(name, survivors) for name in names]
     stayed = dict(zip(zip(*columns, strict=True), survivors.tolist(), strict=True))
     ordered = np.array(_by_key(sample, _near(sample, rows, _PAIRS)), np.int64)
-    groups = list(zip(*[sample.values(name, ordered) for name in names], strict=True))
+    groups = zip(*[sample.values(name, ordered) for name in names], strict=True)
     found = [(row, stayed.get(group)) for row, group in zip(ordered.tolist(), groups, strict=True)]
-    found = [*(p for p in found if p[1] is not None), *(p for p in found if p[1] is None)]
-    items = tuple(Item(row, _won(sample, step, row, other), other) for row, other in found[:_PAIRS])
+    found.sort(key=lambda pair: pair[1] is None)
+    items = tuple(_pair(sample, step["best"], row, other) for row, other in found[:_PAIRS])
     return Group("", len(rows), items)
 
 
-def _won(sample: Sample, step: Step, row: int, other: int | None) -> str:
-    best = step["best"]
-    if best is None or other is None:
-        return "" if other is not None else "the one that stayed is not in the sample"
-    lost, won = sample.values(best, np.array([row, other], np.int64))
-    sides = ["NULL" if value is None else number(value) for value in (lost, won)]
-    return f"{best} {sides[0]}, stays with {sides[1]}"
+def _pair(sample: Sample, best: str | None, row: int, other: int | None) -> Item:
+    there = [row] if other is None else [row, other]
+    told = [""] * len(there)
+    if best is not None:
+        values = sample.values(best, np.array(there, np.int64))
+        limits = [v for v in values if isinstance(v, int | float)]
+        told = [_valued(best, v, [one for one in limits if one != v]) for v in values]
+    return Item(row, told[0], None if other is None else Item(other, told[1]))

@@ -81,6 +81,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def rows_of(value: int) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{value:,} row" if value == 1 else f"{value:,} rows"
+
+
 def share(part: float, whole: float) -> str:
     """A share in percent, as exact as its size asks for; a dash of nothing."""
     if not whole:
@@ -109,6 +114,16 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def apart(value: float, limit: float) -> str:
+    """A value with as many digits as tell it from a limit that it missed."""
+    if number(value) != number(limit) or value == limit:
+        return number(value)
+    for digits in range(4, 17):
+        if float(f"{value:.{digits}g}") != float(f"{limit:.{digits}g}"):
+            break
+    return f"{value:.{digits}g}"
+
+
 def short(text: str, limit: int) -> str:
     """One line of at most so many characters."""
     line = " ".join(text[: 4 * limit].split())
@@ -131,7 +146,7 @@ def page(title: str, content: Html) -> Html:
         el("title", title),
         el("style", Html(STYLE)),
     )
-    return Html("<!DOCTYPE html>\n") + el("html", head, el("body", content), lang="en")
+    return join([Html("<!DOCTYPE html>\n"), el("html", head, el("body", content), lang="en")])
 
 
 STYLE = """
@@ -148,17 +163,17 @@ body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 68rem; color: va
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.3rem; margin: 3rem 0 .75rem; padding-top: .75rem;
   border-top: 1px solid var(--faint); }
-h3 { font-size: 1.05rem; margin: 2rem 0 .25rem; }
-p { margin: .25rem 0 .75rem; max-width: 46rem; }
+h3 { font-size: 1.05rem; margin: 2rem 0 .25rem; } h2 + h3 { margin-top: 1rem; }
+p { margin: .25rem 0 .75rem; max-width: 52rem; }
 a { color: inherit; }
 code, pre { font: .875em/1.45 ui-monospace, monospace; }
 pre { background: var(--raised); padding: 1rem; overflow-x: auto; border-radius: 6px; }
 .soft { color: var(--soft); } .small { font-size: .85rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; margin: 1rem 0; font-size: .9rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: .75rem;
   margin: 1.25rem 0; }
-.tile { background: var(--raised); border-radius: 8px; padding: .75rem 1rem; }
-.tile b { display: block; font-size: 1.5rem; line-height: 1.25; font-weight: 650;
+.tile { background: var(--raised); border-radius: 8px; padding: .75rem .9rem; }
+.tile b { display: block; font-size: 1.4rem; line-height: 1.25; font-weight: 650;
   font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .85rem; }
 .notice { background: var(--notice); border-left: 4px solid var(--drop); padding: .6rem 1rem;
@@ -188,21 +203,24 @@ td:last-child, th:last-child { padding-right: 0; }
 .chart table { font-size: .82rem; } .chart td:nth-child(2) { width: 40%; }
 .chart td { padding-top: .2rem; padding-bottom: .2rem; }
 svg text { font: 10px system-ui, sans-serif; fill: var(--soft); }
+.legend .cut { color: var(--cut); margin: 0 .2em 0 .9em; }
 svg .all { fill: var(--all); } svg .kept { fill: var(--kept); }
+svg .taller { fill: var(--kept); fill-opacity: .25; stroke: var(--kept); stroke-width: 1; }
 svg .axis { stroke: var(--soft); stroke-width: .75; }
 svg .cut { stroke: var(--cut); stroke-width: 1.25; stroke-dasharray: 3 2; }
 svg text.cut { stroke: none; fill: var(--cut); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem;
   margin: .75rem 0 1rem; }
 .gallery.pairs { grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; padding: .5rem;
+  border: 1px solid var(--faint); border-radius: 8px; }
+.tag { display: inline-block; padding: 0 .45em; border-radius: 3px; font-size: .75rem;
+  color: var(--paper); } .tag.drop { background: var(--cut); }
 figure { margin: 0; font-size: .8rem; line-height: 1.35; min-width: 0; }
-figure .frames { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr);
-  gap: 4px; }
 figure img, figure .none { display: flex; width: 100%; aspect-ratio: 1; object-fit: contain;
   background: var(--raised); border-radius: 6px; }
 figure .none { align-items: center; justify-content: center; text-align: center; padding: .75rem;
   color: var(--soft); overflow: hidden; }
-figure .dropped img { opacity: .55; }
 figcaption { margin-top: .35rem; }
 figcaption b { display: block; font-weight: 600; overflow-wrap: anywhere; }
 figcaption q { display: -webkit-box; -webkit-line-clamp: 3; -webkit-box-orient: vertical;
@@ -211,8 +229,10 @@ figcaption code { color: var(--soft); font-size: .75rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1rem .9rem 3rem; font-size: 15px; }
   .gallery { grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); }
-  .gallery.pairs { grid-template-columns: 1fr; } .funnel td:nth-child(2) { width: 6rem; }
-  .funnel td:first-child { min-width: 9rem; } .bar { min-width: 5rem; } }
+  .gallery.pairs { grid-template-columns: 1fr; } .bar { min-width: 3.5rem; }
+  .funnel td:first-child { min-width: 7.5rem; } .funnel td:nth-child(2) { width: 30%; }
+  .funnel th:nth-child(4), .funnel td:nth-child(4) { display: none; }
+  th, td { padding-right: .6rem; } th { white-space: normal; } }
 @media print { body { max-width: none; } section { break-inside: auto; }
   figure { break-inside: avoid; } }
 """

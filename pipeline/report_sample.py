@@ -51,7 +51,7 @@ class Sample:
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
-        return self.stage == len(self.steps)
+        return np.equal(self.stage, len(self.steps))
 
     def dropped_by(self, step: str) -> Rows:
         """The rows that a step dropped."""

@@ -78,9 +78,8 @@ def funnel(summary: Summary, manifest: Manifest) -> Html:
     if failed:
         rows.append(_line("failed", _reasons(summary["failed"]), (total, failed, 1), total))
     for step in steps_of(summary):
-        name = el("a", step["name"], href=f"#step-{step['name']}") if step["dropped"] else None
         numbers = (step["before"], step["dropped"], 0)
-        rows.append(_line(name or step["name"], step["rule"], numbers, total))
+        rows.append(_line(_linked(step), step["rule"], numbers, total))
     head = ("step", "", "dropped", "of those it saw", "left", "of all")
     legend: list[Content] = []
     for name, text in (("kept", "left"), ("drop", "dropped by the step"), ("fail", "failed")):
@@ -91,6 +90,16 @@ def funnel(summary: Summary, manifest: Manifest) -> Html:
         el("p", _balance(summary, manifest)),
     ]
     return join(parts)
+
+
+def _linked(step: Mapping[str, Any]) -> Html:
+    """The name of a step, which leads to its pictures if it has any."""
+    pictured = step["dropped"] and step["name"] != TAKEDOWN
+    return (
+        el("a", step["name"], href=f"#step-{step['name']}")
+        if pictured
+        else el("span", step["name"])
+    )
 
 
 def _line(
@@ -212,7 +221,7 @@ def breakdowns(summary: Summary) -> Html:
         parts.append(el("h3", f"By {found['column']}"))
         if len(values) == 1 and not found["other_values"]:
             only = values[0]["value"]
-            told = f"All rows have {only!r}." if only is not None else "No row has one."
+            told = "No row has one." if only is None else f"All rows have {short(only, 80)!r}."
             parts.append(el("p", told, class_="soft"))
             continue
         lines = [_value_line(value, summary["rows"]) for value in values]

@@ -8,7 +8,18 @@ import numpy as np
 from pipeline.record import BuildRecord
 from pipeline.report_conditions import rule
 from pipeline.report_gallery import Group, Item, choose, choose_kept
-from pipeline.report_html import Content, Html, count, el, join, number, share, short, table
+from pipeline.report_html import (
+    Content,
+    Html,
+    count,
+    el,
+    join,
+    number,
+    rows_of,
+    share,
+    short,
+    table,
+)
 from pipeline.report_pictures import DATA, pictures
 from pipeline.report_sample import Sample
 
@@ -22,9 +33,16 @@ def galleries(record: BuildRecord, summary: Mapping[str, Any], sample: Sample) -
     chosen = [(step, choose(sample, step, summary["cuts"])) for step in summary["steps"]]
     kept = choose_kept(sample)
     items = [*kept, *(item for _, groups in chosen for group in groups for item in group.items)]
-    rows = [row for item in items for row in (item.row, item.other) if row is not None]
-    shown = pictures(record.pool.root, sample, rows)
-    parts = [_step(summary, sample, step, groups, shown) for step, groups in chosen]
+    items += [item.other for item in items if item.other is not None]
+    shown = pictures(record.pool.root, sample, [item.row for item in items])
+    parts = [
+        _step(summary, sample, step, groups, shown)
+        for step, groups in chosen
+        if summary["dropped"].get(step["name"])
+    ]
+    idle = [step["name"] for step, _ in chosen if not summary["dropped"].get(step["name"])]
+    if idle:
+        parts.append(el("p", f"Nothing was dropped by: {', '.join(idle)}.", class_="soft"))
     if not kept:
         return join(parts), el(
             "p", "No row was kept." if sample.is_whole else "None in the sample."
@@ -51,8 +69,9 @@ def _step(
     found = sum(group.rows for group in groups)
     for group in groups:
         if group.title:
-            told = f": {count(group.rows)} rows, {share(group.rows, found)} of the step's"
-            parts.append(el("p", "not ", el("code", group.title), told, class_="small"))
+            of = f"{count(group.rows)} of " if group.rows < found else ""
+            told = f" – {of}{rows_of(found)}"
+            parts.append(el("p", "fails ", el("code", group.title), told, class_="small"))
         if group.items:
             parts.append(_gallery(sample, group.items, shown))
     return join(parts)
@@ -81,38 +100,34 @@ def _cuts(summary: Mapping[str, Any], step: Mapping[str, Any]) -> Html | None:
 
 
 def _gallery(sample: Sample, items: Sequence[Item], shown: Shown) -> Html:
-    rows = np.array([item.row for item in items], np.int64)
-    captions, keys = sample.values("caption", rows), sample.values("key", rows)
-    figures = [
-        _figure(item, caption, key.hex(), shown)
-        for item, caption, key in zip(items, captions, keys, strict=True)
-    ]
-    paired = any(item.other is not None for item in items)
-    return el("div", *figures, class_="gallery pairs" if paired else "gallery")
+    if all(item.other is None for item in items):
+        return el("div", *[_figure(sample, item, shown) for item in items], class_="gallery")
+    pairs = [el("div", *_both(sample, item, shown), class_="pair") for item in items]
+    return el("div", *pairs, class_="gallery pairs")
 
 
-def _figure(item: Item, caption: str | None, key: str, shown: Shown) -> Html:
-    frames = [_frame(shown[item.row], "dropped" if item.other is not None else "")]
-    if item.other is not None:
-        frames.append(_frame(shown[item.other], "stayed"))
-    return el(
-        "figure",
-        el("div", *frames, class_="frames"),
-        el("figcaption", *_words(item, caption, key)),
-    )
+def _both(sample: Sample, item: Item, shown: Shown) -> Iterator[Html]:
+    yield _figure(sample, item, shown, el("span", "dropped", class_="tag drop"))
+    if item.other is None:
+        yield el("figure", el("div", "the row that stayed is not in the sample", class_="none"))
+    else:
+        yield _figure(sample, item.other, shown, el("span", "stayed", class_="tag kept"))
 
 
-def _frame(picture: str, kind: str) -> Html:
-    if not picture.startswith(DATA):
-        return el("div", el("div", picture, class_="none"), class_=kind or None)
-    words = {"dropped": "the row that was dropped", "stayed": "the row that stayed"}
-    image = el("img", src=picture, alt=words.get(kind, ""), loading="lazy")
-    return el("div", image, class_=kind or None)
+def _figure(sample: Sample, item: Item, shown: Shown, tag: Html | None = None) -> Html:
+    at = np.array([item.row], np.int64)
+    caption, key = sample.values("caption", at)[0], sample.values("key", at)[0].hex()
+    words: list[Content] = [tag, el("b", item.reason) if item.reason else None]
+    words.append(el("q", _caption(caption), dir="auto"))
+    words.append(el("code", key[:12]))
+    return el("figure", _frame(shown[item.row]), el("figcaption", *words))
 
 
-def _words(item: Item, caption: str | None, key: str) -> Iterator[Content]:
-    if item.reason:
-        yield el("b", item.reason)
-    text = "(no caption)" if caption is None else short(caption, _CAPTION)
-    yield el("q", text, dir="auto")
-    yield el("code", key[:12])
+def _caption(text: str | None) -> str:
+    return "(no caption)" if text is None else short(text, _CAPTION)
+
+
+def _frame(picture: str) -> Html:
+    if picture.startswith(DATA):
+        return el("img", src=picture, alt="", loading="lazy")
+    return el("div", picture, class_="none")

@@ -7,6 +7,7 @@ A row that failed takes part in nothing; a taken-down row is dropped before the 
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from pipeline.database import Database, open_database, quoted
 from pipeline.errors import CurationError
-from pipeline.select_input import Intake, Span, take_in
+from pipeline.select_input import Intake, take_in
 from pipeline.select_plan import KEPT_CODE, Plan, make_plan, named_errors
 from pipeline.select_summary import Summary, summarise
 from pipeline.step_sql import decide
@@ -52,17 +53,16 @@ class Selection:
 
     def __init__(self, database: Database, folder: Path, plan: Plan, intake: Intake) -> None:
         self._database, self._folder = database, folder
-        self._names, self._spans = plan.names, intake.spans
+        self._names = plan.names
         self.summary: Summary = summarise(database, plan, intake)
 
     def verdicts(self) -> Iterator[pa.RecordBatch]:
         """One row of VERDICTS for each row of the pool, in the order of (shard, row)."""
         names = pa.array(self._names, pa.string())
-        for first, last in _blocks(self._spans):
+        for first, last in _blocks(self._database):
             with named_errors(()):
                 found = self._database.sql(_verdict_sql(first, last)).to_arrow_table()
-            for batch in found.to_batches():
-                yield _verdicts(batch, names)
+            yield _verdicts(found, names)
 
     def close(self) -> None:
         """Give back the memory and the temporary files."""
@@ -99,17 +99,19 @@ def select(
     plan = make_plan(steps, takedown, report_by)
     resources.temp_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="select-", dir=resources.temp_dir))
-    try:
-        database = open_database(
-            memory_limit=resources.memory_limit, threads=resources.threads, temp_dir=folder
+    with ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        database = undo.enter_context(
+            open_database(
+                memory_limit=resources.memory_limit, threads=resources.threads, temp_dir=folder
+            )
         )
         intake = take_in(database, batches, plan)
         if intake.rows:
             _run(database, plan)
-        return Selection(database, folder, plan, intake)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        selection = Selection(database, folder, plan, intake)
+        undo.pop_all()
+    return selection
 
 
 def _run(database: Database, plan: Plan) -> None:
@@ -137,7 +139,8 @@ def _run_stage(database: Database, plan: Plan, number: int) -> None:
     decision = decide(database, stage.whole)
     carried = [quoted(column) for column in plan.columns_after(number)]
     carried += [step.extra for step in plan.extras_after(number)]
-    columns = ", ".join(["__place", "__hi", "__lo", *carried])
+    key = ["__hi", "__lo"] if number + 1 < len(plan.stages) else []
+    columns = ", ".join(["__place", *key, *carried])
     dropped = f"when {decision.dropped} then {stage.whole.code}"
     database.execute(
         f"""
@@ -168,39 +171,43 @@ def _set_survivors(database: Database, number: int) -> None:
     )
 
 
-def _blocks(spans: Sequence[Span]) -> Iterator[tuple[int, int]]:
-    """First and last places of blocks of rows; at most some 256 of them, none very small."""
-    enough = max(_LEAST_ROWS, sum(span.rows for span in spans) // 256)
-    waiting: list[Span] = []
-    for span in spans:
-        waiting.append(span)
-        if sum(one.rows for one in waiting) >= enough:
-            yield waiting[0].first, waiting[-1].last
-            waiting = []
-    if waiting:
-        yield waiting[0].first, waiting[-1].last
+def _blocks(database: Database) -> Iterator[tuple[int, int]]:
+    """First and last shards of blocks of rows; at most some 256 of them, none very small."""
+    sql = "select __place >> 32 as shard, count(*) from __rows group by all order by shard"
+    shards = database.execute(sql).fetchall()
+    enough = max(_LEAST_ROWS, sum(rows for _, rows in shards) // 256)
+    first, held = None, 0
+    for shard, rows in shards:
+        first, held = shard if first is None else first, held + rows
+        if held >= enough:
+            yield first, shard
+            first, held = None, 0
+    if first is not None:
+        yield first, shards[-1][0]
 
 
 def _verdict_sql(first: int, last: int) -> str:
-    within = f"where __place between {first} and {last}"
+    within = f"where __place between {first << 32} and {(last + 1 << 32) - 1}"
     return f"""
         select r.__place as place, __hi as hi, __lo as lo,
             coalesce(r.__code, o.__code, {KEPT_CODE})::smallint as code,
             case when r.__code is null then coalesce(o.__times, 1) else 0 end::integer as times
         from (from __rows {within}) r left join (from __outcome {within}) o using (__place)
-        order by place
         """
 
 
-def _verdicts(batch: pa.RecordBatch, names: "pa.Array[Any]") -> pa.RecordBatch:
-    place = batch["place"].to_numpy()
-    words = np.stack([batch["hi"].to_numpy(), batch["lo"].to_numpy()], axis=1).astype(">u8")
-    key = pa.Array.from_buffers(pa.binary(16), len(batch), [None, pa.py_buffer(words.tobytes())])
+def _verdicts(found: pa.Table, names: "pa.Array[Any]") -> pa.RecordBatch:
+    place = found["place"].to_numpy()
+    if (np.diff(place) < 0).any():  # the join keeps the order of the rows as a rule, not by promise
+        found = found.take(np.argsort(place))
+        place = found["place"].to_numpy()
+    words = np.stack([found["hi"].to_numpy(), found["lo"].to_numpy()], axis=1).astype(">u8")
+    key = pa.Array.from_buffers(pa.binary(16), len(found), [None, pa.py_buffer(words.tobytes())])
     columns: list[pa.Array[Any]] = [
         pa.array((place >> 32).astype(np.int32)),
         pa.array(place.astype(np.int32)),
         key,
-        names.take(batch["code"]),
-        batch["times"],
+        names.take(pa.array(found["code"].to_numpy())),
+        pa.array(found["times"].to_numpy()),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=VERDICTS)

@@ -26,24 +26,11 @@ _CHUNK_ROWS, _SCAN_ROWS = 250_000, 50_000
 
 
 @dataclass(frozen=True)
-class Span:
-    """Rows that came in together: the first and the last place, and how many there are."""
-
-    first: int
-    last: int
-    rows: int
-
-
-@dataclass(frozen=True)
 class Intake:
-    """How many rows got which code while they came in, and where they stand, in order."""
+    """How many rows came in, and how many of them got which code at once."""
 
+    rows: int
     codes: Mapping[int, int]
-    spans: tuple[Span, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(span.rows for span in self.spans)
 
 
 def take_in(database: Database, batches: Iterable[pa.RecordBatch], plan: Plan) -> Intake:
@@ -54,33 +41,29 @@ def take_in(database: Database, batches: Iterable[pa.RecordBatch], plan: Plan) -
     """
     _make_tables(database)
     codes: Counter[int] = Counter()
-    spans: list[Span] = []
-    in_order = True
+    spans: list[tuple[int, int]] = []
+    rise = True
     for chunk in _chunks(batches):
         if not spans:
             _check(chunk.schema, plan)
         with named_errors(plan.stages[0].steps):
             rows = _judged(database, _prepared(chunk, plan), plan)
             _store(database, rows, plan, create=not spans)
-        code = _codes(rows)
-        codes.update({int(c): int(n) for c, n in zip(*np.unique_counts(code), strict=True)})
+        found = np.unique_counts(_codes(rows))
+        codes.update(dict(zip(found.values.tolist(), found.counts.tolist(), strict=True)))
         place = rows["__place"].to_numpy()
-        in_order = in_order and bool((np.diff(place) > 0).all())
-        spans.append(Span(int(place.min()), int(place.max()), len(place)))
-    return Intake(codes, _disjoint(database, spans, in_order))
+        rise = rise and bool((np.diff(place) > 0).all())
+        spans.append((int(place.min()), int(place.max())))
+    apart = all(last < first for (_, last), (first, _) in pairwise(sorted(spans)))
+    if not (rise and apart):
+        _check_places(database)
+    return Intake(codes.total(), codes)
 
 
-def _disjoint(database: Database, spans: list[Span], in_order: bool) -> tuple[Span, ...]:
-    """The spans in the order of the pool; one for all if they overlap."""
-    spans = sorted(spans, key=lambda span: span.first)
-    apart = all(before.last < after.first for before, after in pairwise(spans))
-    if apart and in_order:
-        return tuple(spans)
-    rows = sum(span.rows for span in spans)
-    if database.execute("select count(distinct __place) from __rows").fetchall() != [(rows,)]:
+def _check_places(database: Database) -> None:
+    sql = "select count(*) - count(distinct __place) from __rows"
+    if database.execute(sql).fetchall() != [(0,)]:
         raise ValueError("two rows have the same shard and row")
-    whole = Span(spans[0].first, max(span.last for span in spans), rows)
-    return tuple(spans) if apart else (whole,)
 
 
 def _make_tables(database: Database) -> None:

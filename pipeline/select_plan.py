@@ -100,13 +100,13 @@ def make_plan(
 @contextmanager
 def named_errors(steps: Iterable[Numbered]) -> Iterator[None]:
     """Turn what DuckDB raises into a CurationError that names the steps that were running."""
-    names = ", ".join(repr(step.name) for step in steps)
+    names = "".join(f" {step.name!r}," for step in steps).rstrip(",")
     try:
         yield
     except OutOfMemory as error:
         raise CurationError(
-            f"select {names}: out of memory; raise the memory limit, or use fewer threads:"
+            f"select{names}: out of memory; raise the memory limit, or use fewer threads:"
             f" {short(error)}"
         ) from error
     except SqlError as error:
-        raise CurationError(f"select {names}: {short(error)}") from error
+        raise CurationError(f"select{names}: {short(error)}") from error

@@ -8,24 +8,35 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage, verdicts
 from pipeline.columns import ColumnSet
 from pipeline.errors import CurationError, RecipeError
-from pipeline.pool import BASE, Pool, Shard, read_base
+from pipeline.pool import BASE, Pool, Shard, read_base_range
 from pipeline.recipe import Recipe, StepEntry
 from pipeline.scoring import Resolved
-from pipeline.select import Resources, Summary, select
-from pipeline.steps import TAKEDOWN, Step, Subset, check_steps, columns_read, parse_step, steps_until
+from pipeline.select import Resources, select
+from pipeline.select_summary import Summary
+from pipeline.steps import (
+    TAKEDOWN,
+    Step,
+    Subset,
+    check_steps,
+    columns_read,
+    parse_step,
+    steps_until,
+)
 from pipeline.verdicts import Verdicts, VerdictWriter
 
+BATCH_ROWS = 100_000
 REPORT_BY = ("source", "domain", "language")
 
 
@@ -118,7 +129,7 @@ def _identity(step: Step) -> dict[str, Any]:
     fields = {k: v for k, v in dataclasses.asdict(step).items() if k != "max_drop"}
     if isinstance(step, Subset):
         with storage.open_input(step.path) as stream:
-            fields["path"] = hashlib.file_digest(stream, "sha256").hexdigest()
+            fields["path"] = hashlib.sha256(stream.read()).hexdigest()
     return fields
 
 
@@ -173,25 +184,38 @@ def _summary(
 
 
 def batches(plan: SelectionPlan, made: Pool) -> Iterator[pa.RecordBatch]:
-    """Rows of the pool in order with the columns that the steps read, a shard at a time."""
+    """Rows of the pool in order with the columns that the steps read, some shards at a time."""
     wanted = [*dict.fromkeys([*columns_read(plan.steps), *plan.report_by])]
-    for number, shard in enumerate(made.shards):
-        yield _batch(plan, made.root, number, shard, wanted)
+    for first, shards in _ranges(made.shards):
+        yield _batch(plan, made, first, shards, wanted)
+
+
+def _ranges(shards: Sequence[Shard]) -> Iterator[tuple[int, Sequence[Shard]]]:
+    """Neighbouring shards of about BATCH_ROWS rows, with the number of the first."""
+    first = rows = 0
+    for number, shard in enumerate(shards):
+        rows += shard.rows
+        if rows >= BATCH_ROWS or number == len(shards) - 1:
+            yield first, shards[first : number + 1]
+            first, rows = number + 1, 0
 
 
 def _batch(
-    plan: SelectionPlan, root: str, number: int, shard: Shard, wanted: list[str]
+    plan: SelectionPlan, made: Pool, first: int, shards: Sequence[Shard], wanted: Sequence[str]
 ) -> pa.RecordBatch:
     from_base = [name for name in wanted if name not in plan.inputs and name not in _ALWAYS]
-    base = read_base(root, shard, [*_ALWAYS, *from_base])
+    base = read_base_range(made, shards, [*_ALWAYS, *from_base])
+    counts = [shard.rows for shard in shards]
+    numbers = np.repeat(np.arange(first, first + len(shards), dtype=np.int32), counts)
+    rows = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     fields: dict[str, Any] = {
-        "shard": pa.array([number] * shard.rows, pa.int32()),
-        "row": pa.array(range(shard.rows), pa.int32()),
+        "shard": pa.array(numbers),
+        "row": pa.array(rows),
         **{name: _whole(base[name]) for name in base.column_names},
     }
     for columns in {s.folder: s for s in plan.inputs.values()}.values():
         names = [n for n, s in plan.inputs.items() if s.folder == columns.folder]
-        table = columns.read(shard, names)
+        table = columns.read_range(shards, names)
         fields |= {name: _whole(table[name]) for name in names}
     return pa.record_batch(list(fields.values()), names=list(fields))
 
@@ -199,7 +223,7 @@ def _batch(
 _ALWAYS = ("key", "failed")
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def _whole(column: "pa.ChunkedArray[Any]") -> "pa.Array[Any]":
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

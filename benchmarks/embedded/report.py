@@ -1,9 +1,8 @@
-"""The two long steps: train and write the heads; measure the written heads on what they never saw."""
+"""The two long steps: train and write the heads; measure them on what they never saw."""
 
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +51,7 @@ class Bench:
         """Retrieval over the captions of these rows, in pools of `size` captions if given."""
         rows = [row for row in rows if self._caption(row, language)]
         captions = [self._caption(row, language) for row in rows]
-        images = embedded.embed_features(self.features[0][rows], self.logits[rows], arrays)
+        images = embedded.embed_features(self.features[rows], self.logits[rows], arrays)
         names = sorted(set(captions))
         vectors = embedded.embed_sentences(np.stack([self.sentences[n] for n in names]), arrays)
         table = dict(zip(names, vectors, strict=True))
@@ -89,10 +88,10 @@ class Bench:
         return {g: [row for row in rows if self.pairs[row].group == g] for g in groups}
 
 
-def train(data: Path, path: Path, settings: heads.Settings | None = None) -> None:
+def train(data: Path, path: Path, settings: heads.Settings) -> None:
     """Trains, chooses the share of the trained part on what is not test, writes the heads file."""
     bench = Bench(data)
-    arrays = bench.trained(settings or heads.Settings())
+    arrays = bench.trained(settings)
     scores = {share: _validation(bench, _with_share(arrays, share)) for share in SHARES}
     share = max(SHARES, key=lambda s: scores[s])
     _LOG.info("share: %s", ", ".join(f"{s} scores {scores[s]:.4f}" for s in SHARES))
@@ -101,7 +100,7 @@ def train(data: Path, path: Path, settings: heads.Settings | None = None) -> Non
 
 
 def _validation(bench: Bench, arrays: dict[str, Floats]) -> float:
-    """Mean of R@1, R@5 and AUC over the validation drawings and the photos outside the test part."""
+    """Mean of R@1, R@5 and AUC over validation drawings and animal photos outside the test part."""
     drawn = bench.drawings("validation")
     seen = bench.photos(test=False)
     sets = [drawn["emoji without flags"], drawn["stamps"], drawn["clip art"], seen["animals"]]
@@ -148,12 +147,3 @@ def _sets(bench: Bench) -> Iterable[tuple[str, list[int], str, int]]:
 def _line(name: str, kind: str, found: Retrieval) -> str:
     figures = f"{found.at_1:.3f} | {found.at_5:.3f} | {found.auc:.3f}"
     return f"| {name} | {kind} | {found.images} | {found.captions} | {figures} |"
-
-
-def search(data: Path, variants: dict[str, dict[str, object]]) -> None:
-    """Logs the validation score of settings that differ from the shipped ones."""
-    bench = Bench(data)
-    for name, changes in variants.items():
-        arrays = bench.trained(replace(heads.Settings(), **changes))  # type: ignore[arg-type]
-        scores = {s: round(_validation(bench, _with_share(arrays, s)), 4) for s in SHARES}
-        _LOG.info("%s: %s", name, scores)

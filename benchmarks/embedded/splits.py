@@ -16,7 +16,7 @@ _TRAIN, _VALIDATION = 0.70, 0.80  # upper ends of the shares; the rest is test
 
 
 def canonical(caption: str) -> str:
-    """The caption as splits compare it: NFC, lower case, single spaces, no leading article, no end stop.
+    """The caption as splits compare it: NFC, lower case, no leading article, no stop at the end.
 
     "A Cat." and "cat" are one concept; they must not meet on both sides of a split.
     """

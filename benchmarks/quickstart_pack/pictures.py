@@ -8,6 +8,7 @@ from typing import Literal
 
 from PIL import Image, ImageEnhance
 
+Picture = Image.Image
 Format = Literal["jpg", "png", "webp"]
 PHOTO_LONG, PHOTO_SHORT = 400, 226
 DRAWING_LONG, DRAWING_SHORT = 272, 232
@@ -24,8 +25,8 @@ TURNS = {
 
 
 def fit_photo(image: Image.Image, long: int = PHOTO_LONG, short: int = PHOTO_SHORT) -> Image.Image:
-    """The photo with its long side at `long`, or larger where its short side would miss `short`."""
-    scale = max(long / max(image.size), short / min(image.size))
+    """The photo with its long side within `long`, unless its short side would then miss `short`."""
+    scale = max(min(1, long / max(image.size)), short / min(image.size))
     return _scaled(image, scale)
 
 

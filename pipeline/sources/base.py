@@ -76,9 +76,10 @@ class Incoming:
     def rank(self, source: str) -> bytes:
         """Of rows with equal keys the one of smallest rank carries the sample."""
         name = (self.source_key or "").encode("utf-8", "replace")
-        others = (part for item in sorted(self.parts.items()) for part in item)
-        parts = (part.encode() if isinstance(part, str) else part for part in others)
-        return digest(source.encode(), name, self._text(), self.image_sha256, *parts)
+        others = [part for e, data in sorted(self.parts.items()) for part in (e.encode(), data)]
+        if self.url is not None and self.image is not None:  # the key does not tell the image
+            others.append(self.image)
+        return digest(source.encode(), name, self._text(), *others)
 
     def _text(self) -> bytes:
         return json.dumps([self.captions, self.meta], sort_keys=True, default=str).encode()

@@ -29,6 +29,7 @@ from pipeline.sources.addresses import is_public, written_address
 
 _LOGGER = logging.getLogger(__name__)
 _START_S = 60.0  # for img2dataset to be imported, on a busy machine
+_PROGRAM = ("-m", "pipeline.sources.fetch_img2dataset")
 _DETAIL = 500
 _SAFE = "%/:=&?~+!$,;'@()*[]"  # what a browser leaves as it is in a path or a query
 _LOST = re.compile(r"^Sample (\d+) failed to download: (.*)$", re.MULTILINE)
@@ -165,7 +166,7 @@ def _run(folder: str, urls: Sequence[str], limits: FetchLimits) -> bool:
     path = os.path.join(folder, "spec.json")
     Path(path).write_text(json.dumps(spec), encoding="utf-8")
     os.mkdir(os.path.join(folder, "output"))
-    command = [sys.executable, "-P", "-m", "pipeline.sources.fetch_img2dataset", path]
+    command = [sys.executable, "-P", *_PROGRAM, path]
     with open(os.path.join(folder, "log"), "wb") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=_environment()

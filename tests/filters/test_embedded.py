@@ -86,10 +86,16 @@ def test_every_text_is_encoded(text: str):
     np.testing.assert_allclose(np.linalg.norm(vector), 1, atol=1e-5)
 
 
-def test_a_picture_is_fitted_whole_onto_white():
-    fitted = embedded.fit(np.zeros((100, 200, 3), np.uint8))
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_picture_is_fitted_whole_between_strips_of_its_edge_colour(upright: bool):
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:20], image[-20:] = 100, 200
+    fitted = embedded.fit(image.transpose(1, 0, 2) if upright else image)
     assert fitted.shape == (embedded.IMAGE_SIZE, embedded.IMAGE_SIZE, 3)
-    assert (fitted[112] == 0).all() and (fitted[:50] == 255).all() and (fitted[-50:] == 255).all()
+    line = (fitted[112] if upright else fitted[:, 112])[:, 0]
+    assert (line[:56] == 150).all()
+    assert (line[-56:] == 150).all()
+    assert (line[[60, 112, 163]] == (100, 0, 200)).all()
 
 
 def test_translations_lie_close_and_other_words_do_not():

@@ -269,6 +269,28 @@ def _tagged(p: beam.Pipeline, keep: Keep) -> None:
     _ = split.odd | keep("odd")
 
 
+def _tagged_in_part(p: beam.Pipeline, keep: Keep) -> None:
+    split = _numbers(p, 6) | "split" >> beam.FlatMap(_odd_or_even).with_outputs("odd", main="even")
+    _ = split.even | keep("even")
+    other = _numbers_again(p) | "again" >> beam.FlatMap(_odd_or_even).with_outputs()
+    _ = other.odd | keep("odd")
+
+
+def _numbers_again(p: beam.Pipeline) -> beam.PCollection:
+    return p | "numbers again" >> beam.Create(range(6))
+
+
+def _twice_itself(p: beam.Pipeline, keep: Keep) -> None:
+    numbers = _numbers(p, 2)
+    _ = (numbers, numbers) | "flatten" >> beam.Flatten() | keep()
+
+
+def _partition(p: beam.Pipeline, keep: Keep) -> None:
+    low, high = _numbers(p, 5) | "split" >> beam.Partition(lambda x, count: x // 3, 2)
+    _ = low | keep("low")
+    _ = high | keep("high")
+
+
 def _tagged_joined(p: beam.Pipeline, keep: Keep) -> None:
     split = _numbers(p, 6) | "split" >> beam.FlatMap(_odd_or_even).with_outputs("odd", main="even")
     even = split.even | "even" >> beam.Map(lambda x: ["even", x])
@@ -368,6 +390,9 @@ PROBES = [
           _rows(["a", [1]], ["b", [2, 3]], ["c", []])),
     Probe("side total", _side_total, _rows(1 / 8, 2 / 8, 5 / 8)),
     Probe("tagged outputs", _tagged, {"even": [0, 2, 4], "odd": [1, 3, 5]}),
+    Probe("tagged outputs in part", _tagged_in_part, {"even": [0, 2, 4], "odd": [1, 3, 5]}),
+    Probe("flatten twice itself", _twice_itself, _rows(0, 0, 1, 1)),
+    Probe("partition", _partition, {"low": [0, 1, 2], "high": [3, 4]}),
     Probe("tagged outputs joined", _tagged_joined,
           _rows(*[["odd" if x % 2 else "even", x] for x in range(6)])),
     Probe("bundles", _simple(beam.ParDo(Bundles()) | beam.Map(
