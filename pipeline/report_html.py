@@ -167,7 +167,8 @@ h3 { font-size: 1.05rem; margin: 2rem 0 .25rem; } h2 + h3 { margin-top: 1rem; }
 p { margin: .25rem 0 .75rem; max-width: 52rem; }
 a { color: inherit; }
 code, pre { font: .875em/1.45 ui-monospace, monospace; }
-pre { background: var(--raised); padding: 1rem; overflow-x: auto; border-radius: 6px; }
+pre { background: var(--raised); padding: 1rem; overflow-x: auto; white-space: pre-wrap;
+  border-radius: 6px; }
 .soft { color: var(--soft); } .small { font-size: .85rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; margin: 1rem 0; font-size: .9rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.5rem, 1fr)); gap: .75rem;

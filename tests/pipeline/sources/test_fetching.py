@@ -16,6 +16,7 @@ QUICK = FetchLimits(threads=8, timeout_s=3, retries=0, allow_hosts=("127.0.0.1",
 KINDS = {name.replace(" ", "_"): data for name, data in pictures.every_kind().items()}
 
 
+@pytest.mark.slow
 def test_every_outcome_of_a_real_fetch(tmp_path):
     answers = {
         **{f"kind/{name}": ok(data) for name, data in KINDS.items()},
@@ -109,6 +110,7 @@ def test_nothing_to_fetch_starts_no_program(monkeypatch):
         pass
 
 
+@pytest.mark.slow
 def test_the_child_ends_and_tidies_up_when_its_parent_is_killed(tmp_path):
     code = (
         "import sys\n"

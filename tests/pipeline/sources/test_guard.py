@@ -6,8 +6,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 from tests.pipeline.sources.server import drip, moved, ok, serving
 
 ROOT = Path(__file__).parents[3]
@@ -95,14 +93,12 @@ def test_other_schemes_are_unknown_also_after_a_redirect(tmp_path):
     assert "Redirection to url 'file:" in found[3]
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"]
-)
-def test_private_addresses_are_refused_in_every_notation(host):
+def test_private_addresses_are_refused_in_every_notation():
+    hosts = ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"]
     with serving({"x": ok(b"secret")}) as server:
-        (answer,) = fetched([server.url("x", host)], hosts=())
+        found = fetched([server.url("x", host) for host in hosts], hosts=())
         assert not server.asked
-    assert answer.startswith("Refused: blocked_address: ")
+    assert all(answer.startswith("Refused: blocked_address: ") for answer in found), found
 
 
 def test_a_redirect_to_a_private_address_is_refused_by_its_own_host():
