@@ -1,14 +1,20 @@
 """CLIP score: how well image and text agree, by a dual encoder.
 
 Any open_clip model, or `embedded`, the small multilingual encoder that comes with this project.
-The preprocessing is always the one that belongs to the weights.
+Images are always prepared as the weights' training did it. It refuses weights of which that is
+not known, activations that the weights were not trained with, and models without weights.
 """
 
+import difflib
 import glob
 import hashlib
+import importlib.util
+import json
 import os
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
@@ -20,27 +26,29 @@ import pyarrow as pa
 from filters import embedded
 
 EMBEDDED = "embedded"
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_FOLDER = "local-dir:"
+_CONFIG = "open_clip_config.json"
+_WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a model's folder
+_TOKENIZER = (".json", ".txt", ".model")
+_DEVICES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, and CUDA under WSL
 _LOCK = threading.Lock()
 
-
-class _Loaded(NamedTuple):
-    model: Any
-    transform: Any
-    tokenize: Any
-    device: str
-    dtype: Any
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Cosine of image and text embeddings, in [-1, 1]; NULL for a caption of white space.
+    """Cosine of image and text embeddings, in [-1, 1]; NULL for a text in which nothing is read.
 
     `model` is `embedded`, a name of open_clip, or `local-dir:PATH` with `open_clip_config.json`
-    and weights. `pretrained` is a tag of open_clip or a weights file; a file says nothing of its
-    preprocessing, so `preprocess_tag` must name the tag whose it shares. `sha256` pins a weights
-    file. `text` is the column of texts. `embeddings` writes the normalised vectors too. Scores
-    of different models are on different scales: thresholds do not carry over.
+    and weights. `pretrained` is a tag of open_clip or the path of a weights file; a file says
+    nothing of its preprocessing, so `preprocess_tag` must name the tag whose it shares. `sha256`
+    pins the weights. `precision: auto` is bf16 on CUDA and fp32 elsewhere. `text` is the column
+    of texts; `clip_truncated` says which are longer than the model reads. `embeddings` writes
+    both unit vectors, too. Scores of different models are on different scales: thresholds do not
+    carry over.
     """
 
     model: str = EMBEDDED
@@ -54,22 +62,39 @@ class ClipScore:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
-            raise ValueError(f"precision {self.precision!r}: known are auto, fp32, bf16, fp16")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-        local = self.model == EMBEDDED or self.model.startswith("local-dir:")
+        self._check_weights()
+        if self.model != EMBEDDED:
+            _check_config(self.model)
+        if self.precision == "auto":  # settled here: a worker may have another device
+            object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
+
+    def _check_weights(self) -> None:
+        local = self.model == EMBEDDED or self.model.startswith(_FOLDER)
         if local and self.pretrained is not None:
             raise ValueError(f"model {self.model!r} brings its weights; remove `pretrained`")
+        if self.model.startswith("hf-hub:"):
+            raise ValueError(
+                f"model {self.model!r}: a hub's repository can change; download a revision and"
+                f" name its folder: `model: {_FOLDER}PATH`"
+            )
         if not local and self.pretrained is None:
             raise ValueError(
                 f"model {self.model!r} needs `pretrained`, a tag of open_clip or a weights file;"
                 " without weights its scores would be noise"
             )
-        if self._weights_file is not None and self.preprocess_tag is None:
+        file = self._weights_file
+        if file is None:
+            return
+        if not os.path.isabs(file) or not os.path.isfile(file):
+            raise ValueError(f"pretrained {file!r}: there is no such file; its path is absolute")
+        if self.preprocess_tag is None:
             raise ValueError(
-                f"{self.pretrained!r} is a weights file, which does not say how images are"
-                " prepared; name the tag it shares that with: `preprocess_tag: openai`"
+                f"{file!r} is a weights file, which does not say how images are prepared; name"
+                " the tag it shares that with, such as `preprocess_tag: openai`"
             )
 
     @property
@@ -87,8 +112,8 @@ class ClipScore:
 
     @property
     def image_request(self) -> int:
-        """Twice the size the model sees, so that scaled decoding leaves no trace."""
-        return embedded.IMAGE_SIZE if self.model == EMBEDDED else 2 * _image_size(self.model)
+        """Twice the size the model sees, so that scaled decoding leaves hardly a trace."""
+        return embedded.IMAGE_SIZE if self.model == EMBEDDED else 2 * _side(_config(self.model))
 
     @property
     def device(self) -> str:
@@ -96,12 +121,12 @@ class ClipScore:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides about the values; the precision as it is on this machine."""
+        """What decides about the values; a folder or file counts by its content."""
         return {
-            "model": self.model if not self._folder else "local-dir",
+            "model": "local-dir" if self.model.startswith(_FOLDER) else self.model,
             "pretrained": None if self._weights_file else self.pretrained,
             "preprocess_tag": self.preprocess_tag,
-            "precision": self._precision,
+            "precision": self.precision,
             "text": self.text,
             "embeddings": self.embeddings,
             "batch_size": self.batch_size,
@@ -109,162 +134,330 @@ class ClipScore:
 
     @property
     def weights_digest(self) -> str:
+        """Digest of all files the values depend on; of a tag, its name and the pinned digest."""
         if self.model == EMBEDDED:
             return embedded.weights_digest()
-        if self._folder is not None:
-            return "-".join(_file_digest(p, os.path.getsize(p)) for p in _model_files(self._folder))
+        if self.model.startswith(_FOLDER):
+            files = _model_files(self.model.removeprefix(_FOLDER))
+            lines = [f"{os.path.basename(path)} {_file_digest(path)}" for path in files]
+            return hashlib.sha256("\n".join(lines).encode()).hexdigest()
         if self._weights_file is not None:
-            return _file_digest(self._weights_file, os.path.getsize(self._weights_file))
-        return f"tag {self.pretrained}"
-
-    @property
-    def _folder(self) -> str | None:
-        kind, colon, path = self.model.partition("local-dir:")
-        return path if colon and not kind else None
+            return _file_digest(self._weights_file)
+        return f"tag {self.pretrained} {self.sha256}"
 
     @property
     def _weights_file(self) -> str | None:
-        return self.pretrained if self.pretrained and os.path.isfile(self.pretrained) else None
+        """The path of the weights, known from a tag by its slashes."""
+        return self.pretrained if self.pretrained and os.sep in self.pretrained else None
 
-    @property
-    def _precision(self) -> str:
-        if self.precision != "auto":
-            return self.precision
-        return "bf16" if self.device == "cuda" else "fp32"
+    def prepare(self) -> None:
+        """Load the weights now. Raises when they are missing, damaged or not those meant."""
+        if self.model == EMBEDDED:
+            embedded.encode_images([np.zeros((1, 1, 3), np.uint8)])
+            embedded.encode_texts([""])
+        else:
+            self._load()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        texts = batch[self.text]
-        images, vectors, truncated = self._encode(batch["image"], texts)
-        scores = np.einsum("ij,ij->i", images, vectors)
-        blank = [not text.strip() for text in texts]
-        values: dict[str, list[Any]] = {
-            "clip_score": [None if b else float(s) for s, b in zip(scores, blank, strict=True)]
-        }
-        if self.model != EMBEDDED:
-            values["clip_truncated"] = truncated
-        if self.embeddings:
-            values["clip_image"] = list(images.astype(np.float16))
-            values["clip_text"] = list(vectors.astype(np.float16))
-        return values
-
-    def _encode(
-        self, images: list[npt.NDArray[np.uint8]], texts: list[str]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[bool]]:
+        texts: list[str] = batch[self.text]
         if self.model == EMBEDDED:
-            return embedded.encode_images(images), embedded.encode_texts(texts), []
-        loaded = _load(self)
-        size = self.batch_size
+            seen = embedded.encode_images(batch["image"])
+            read, cut = embedded.encode_texts(texts), [False] * len(texts)
+            blank = [not text.strip() for text in texts]
+        else:
+            seen, read, cut, blank = _encode(self._load(), batch["image"], texts, self.batch_size)
+        scores = np.einsum("ij,ij->i", seen, read)
+        if not np.isfinite(scores).all():
+            raise ValueError("the model's answer is NaN or infinite")
+        values: dict[str, list[Any]] = {
+            "clip_score": [None if b else float(s) for s, b in zip(scores, blank, strict=True)],
+            "clip_truncated": cut,
+            "clip_image": list(seen.astype(np.float16)),
+            "clip_text": [
+                None if b else v for v, b in zip(read.astype(np.float16), blank, strict=True)
+            ],
+        }
+        return {name: values[name] for name in self.writes.names}
+
+    def _load(self) -> "_Loaded":
+        """The model, once per process and set of weights, whatever else the scorer is asked."""
+        source = _Source(
+            self.model,
+            self.pretrained,
+            self.preprocess_tag,
+            self.sha256,
+            self.precision,
+            self.device,
+        )
+        with _LOCK:
+            return _loaded(source)
+
+
+class _Source(NamedTuple):
+    """What decides which model is in memory."""
+
+    model: str
+    pretrained: str | None
+    preprocess_tag: str | None
+    sha256: str | None
+    precision: str
+    device: str
+
+    @property
+    def is_file(self) -> bool:
+        return self.pretrained is not None and os.sep in self.pretrained
+
+
+class _Loaded(NamedTuple):
+    model: Any
+    transform: Any
+    tokenize: Any
+    device: str
+    dtype: Any
+
+
+# Encoding
+
+
+def _encode(
+    loaded: _Loaded, images: list[Pixels], texts: list[str], size: int
+) -> tuple[Floats, Floats, list[bool], list[bool]]:
+    """Unit vectors of images and texts; which texts are cut, and which are as good as empty."""
+    tokens = loaded.tokenize(texts)
+    empty = (tokens == loaded.tokenize([""])).all(dim=1).tolist()
+    blank = [none or not text.strip() for none, text in zip(empty, texts, strict=True)]
+    with _one_thread():
         parts = [
-            _encode_batch(loaded, images[i : i + size], texts[i : i + size], size)
+            _encode_batch(loaded, images[i : i + size], tokens[i : i + size], size)
             for i in range(0, len(texts), size)
         ]
-        pixels, words, cut = zip(*parts, strict=True)
-        return np.concatenate(pixels), np.concatenate(words), [c for part in cut for c in part]
+    seen, read = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return _unit(seen), _unit(read), _is_cut(loaded.tokenize, texts, tokens), blank
 
 
 def _encode_batch(
-    loaded: _Loaded, images: list[npt.NDArray[np.uint8]], texts: list[str], size: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], list[bool]]:
-    """Embeddings of one batch, filled up to `size` so that no value depends on its companions."""
+    loaded: _Loaded, images: list[Pixels], tokens: Any, size: int
+) -> tuple[Floats, Floats]:
+    """Features of one batch, filled up to `size` so that no value depends on its companions."""
     import torch
     from PIL import Image
 
-    count = len(texts)
+    count = len(images)
     pixels = torch.stack([loaded.transform(Image.fromarray(image)) for image in images])
-    tokens = loaded.tokenize(texts)
     if count < size:
         pixels = torch.cat([pixels, pixels.new_zeros((size - count, *pixels.shape[1:]))])
         tokens = torch.cat([tokens, tokens[-1:].expand(size - count, -1)])
     with torch.inference_mode():
+        # CoCa normalises unless told otherwise, CLIP does not.
         seen = loaded.model.encode_image(pixels.to(loaded.device, loaded.dtype), normalize=False)
         read = loaded.model.encode_text(tokens.to(loaded.device), normalize=False)
-    found = [_normalised(features[:count].float().cpu().numpy()) for features in (seen, read)]
-    return found[0], found[1], [_is_cut(row) for row in tokens[:count]]
+    return seen[:count].float().cpu().numpy(), read[:count].float().cpu().numpy()
 
 
-def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    result: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def _unit(vectors: Floats) -> Floats:
+    result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
 
 
-def _is_cut(tokens: Any) -> bool:
-    """Whether a text fills the context: open_clip's tokenizers cut what is beyond it."""
-    return bool((tokens != 0).all())
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums that torch splits among threads round by their number; processes share the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _load(scorer: ClipScore) -> _Loaded:
-    """The model, once per process. Raises ValueError when the weights are not those meant."""
-    with _LOCK:
-        return _loaded(scorer, scorer.device)
+def _is_cut(tokenize: Any, texts: list[str], tokens: Any) -> list[bool]:
+    """Whether a text has more tokens than the model reads; one that just fits is not cut."""
+    context = tokens.shape[1]
+    inner = getattr(tokenize, "tokenizer", None)
+    if inner is None:  # open_clip's own: its last token is never the padding's number
+        full = (tokens[:, -1] != 0).tolist()
+        return [
+            is_full and len(tokenize.encode(text)) + 2 > context
+            for is_full, text in zip(full, texts, strict=True)
+        ]
+    special, kept = (False, context - 3) if tokenize.tokenizer_mode == "clips" else (True, context)
+    found = inner([tokenize.clean_fn(t) for t in texts], add_special_tokens=special, verbose=False)
+    return [len(ids) > kept for ids in found.input_ids]
+
+
+# Loading
 
 
 @lru_cache(maxsize=4)
-def _loaded(scorer: ClipScore, device: str) -> _Loaded:
+def _loaded(source: _Source) -> _Loaded:
     import open_clip
 
-    if scorer.sha256 is not None and scorer.sha256 not in scorer.weights_digest:
-        raise ValueError(f"weights of {scorer.model} have digest {scorer.weights_digest}")
-    pretrained = scorer.pretrained
+    _check_tag(source)
+    _check_digest(source)
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*QuickGELU mismatch.*")
+        warnings.filterwarnings("error", message="QuickGELU mismatch")
         model, transform = open_clip.create_model_from_pretrained(
-            scorer.model,
-            pretrained=pretrained,
-            precision=scorer._precision,
-            device=device,
-            **_preprocessing(scorer),
+            source.model,
+            pretrained=source.pretrained,
+            precision=source.precision,
+            device=source.device,
+            **_preprocessing(source),
         )
     model.eval()
-    tokenize = open_clip.get_tokenizer(scorer.model)
-    return _Loaded(model, transform, tokenize, device, open_clip.get_input_dtype(scorer._precision))
+    dtype = open_clip.get_input_dtype(source.precision) or model.logit_scale.dtype
+    if "timm_model_name" in _config(source.model)["vision_cfg"]:
+        _merge_branches(model.visual, dtype)
+    return _Loaded(model, transform, _tokenizer(source.model), source.device, dtype)
 
 
-def _preprocessing(scorer: ClipScore) -> dict[str, Any]:
+def _merge_branches(visual: Any, dtype: Any) -> None:
+    """Fold the branches that MobileCLIP has for training alone into one; in fp32, it rounds."""
+    from timm.utils.model import reparameterize_model
+
+    reparameterize_model(visual.float(), inplace=True)
+    visual.to(dtype)
+
+
+def _tokenizer(model: str) -> Any:
+    import open_clip
+
+    try:
+        tokenize = open_clip.get_tokenizer(model)
+    except OSError as error:
+        raise ValueError(
+            f"model {model!r}: its tokenizer is not on this machine; the folder of"
+            f" `{_FOLDER}PATH` brings its own: {error}"
+        ) from error
+    if getattr(tokenize, "reduction_fn", None) is not None:
+        tokenize.reduction_fn = None  # drops words at random: an augmentation
+    return tokenize
+
+
+def _tag_of(source: _Source) -> str | None:
+    """The tag that says how the weights were trained; None for a folder, which says it itself."""
+    return source.preprocess_tag if source.is_file else source.pretrained
+
+
+def _check_tag(source: _Source) -> None:
+    """Raises ValueError for a tag that open_clip has not, and for the wrong activation."""
+    import open_clip
+
+    tag = _tag_of(source)
+    if tag is None:
+        return
+    known = open_clip.get_pretrained_cfg(source.model, tag)
+    if not known:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(source.model)) or "none"
+        raise ValueError(f"{source.model} has no tag {tag!r}; known are {tags}")
+    if known.get("quick_gelu", False) != _config(source.model).get("quick_gelu", False):
+        raise ValueError(
+            f"{tag!r} was not trained with the activation of {source.model};"
+            f" use {source.model}-quickgelu"
+        )
+
+
+def _check_digest(source: _Source) -> None:
+    """Raises ValueError when the weights are not those that `sha256` pins."""
+    import open_clip
+
+    if source.sha256 is None:
+        return
+    if source.model.startswith(_FOLDER):
+        files = _model_files(source.model.removeprefix(_FOLDER))
+        paths = [path for path in files if path.endswith(_WEIGHTS)]
+    elif source.is_file:
+        paths = [str(source.pretrained)]
+    else:
+        known = open_clip.get_pretrained_cfg(source.model, source.pretrained)
+        paths = [open_clip.download_pretrained(known)]
+    for path in paths:
+        if _file_digest(path) != source.sha256.lower():
+            raise ValueError(f"{path}: sha256 is {_file_digest(path)}, pinned is {source.sha256}")
+
+
+def _preprocessing(source: _Source) -> dict[str, Any]:
     """For a weights file: what open_clip knows of the tag whose preprocessing it shares."""
     import open_clip
 
-    if scorer._weights_file is None:
+    if not source.is_file:
         return {}
-    known = open_clip.get_pretrained_cfg(scorer.model, scorer.preprocess_tag)
-    if not known:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(scorer.model)) or "none"
-        raise ValueError(f"{scorer.model} has no tag {scorer.preprocess_tag!r}; known are {tags}")
-    names = {
-        "mean": "image_mean",
-        "std": "image_std",
-        "interpolation": "image_interpolation",
-        "resize_mode": "image_resize_mode",
-    }
-    return {names[key]: known[key] for key in names if key in known}
+    known = open_clip.get_pretrained_cfg(source.model, source.preprocess_tag)
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {f"image_{name}": known[name] for name in names if name in known}
+
+
+# What can be known without loading torch
+
+
+def _check_config(model: str) -> None:
+    """Raises ValueError for an unknown model, and for a folder that doesn't say what it needs."""
+    text = _config(model).get("text_cfg", {})
+    if "trust_remote_code" in text.get("tokenizer_kwargs", {}):
+        raise ValueError(f"model {model!r} asks to run code that it brings: trust_remote_code")
+    if not model.startswith(_FOLDER):
+        return
+    folder = model.removeprefix(_FOLDER)
+    prepared = _read_json(os.path.join(folder, _CONFIG)).get("preprocess_cfg", {})
+    if not {"mean", "std"} <= prepared.keys():
+        raise ValueError(
+            f"{os.path.join(folder, _CONFIG)}: has no `preprocess_cfg` with mean and std, so how"
+            " images are prepared for these weights is not known"
+        )
+    weights = [path for path in _model_files(folder) if path.endswith(_WEIGHTS)]
+    if len(weights) != 1:
+        names = ", ".join(os.path.basename(path) for path in weights) or "none"
+        raise ValueError(f"{folder}: must hold one weights file, has {names}")
 
 
 @lru_cache(maxsize=16)
-def _image_size(model: str) -> int:
-    """The side in pixels of what the model sees. Raises ValueError for an unknown model."""
-    if model.startswith("local-dir:"):
-        import json
+def _config(model: str) -> dict[str, Any]:
+    """The architecture of a model. Raises ValueError for an unknown one."""
+    if model.startswith(_FOLDER):
+        folder = model.removeprefix(_FOLDER)
+        if not os.path.isabs(folder):
+            raise ValueError(f"model {model!r}: the path after {_FOLDER} must be absolute")
+        found = _read_json(os.path.join(folder, _CONFIG)).get("model_cfg")
+        if not isinstance(found, dict) or not {"vision_cfg", "text_cfg"} <= found.keys():
+            raise ValueError(f"{os.path.join(folder, _CONFIG)}: has no `model_cfg` of two towers")
+        return found
+    configs = _known_configs()
+    if model not in configs:
+        near = ", ".join(difflib.get_close_matches(model, configs, 5, 0.5)) or "nothing near"
+        raise ValueError(f"open_clip knows no model {model!r}; it knows {near}")
+    return _read_json(configs[model])
 
-        path = os.path.join(model.removeprefix("local-dir:"), "open_clip_config.json")
-        if not os.path.isfile(path):
-            raise ValueError(f"model {model!r}: there is no file {path}")
+
+@lru_cache(maxsize=1)
+def _known_configs() -> dict[str, str]:
+    """The files that open_clip keeps its architectures in, by name."""
+    spec = importlib.util.find_spec("open_clip")
+    folders = (spec.submodule_search_locations if spec else None) or []
+    paths = [path for folder in folders for path in glob.glob(f"{folder}/model_configs/*.json")]
+    return {os.path.basename(path).removesuffix(".json"): path for path in sorted(paths)}
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
         with open(path, encoding="utf-8") as stream:
-            return _side(json.load(stream)["model_cfg"])
-    import open_clip
-
-    config = open_clip.get_model_config(model)
-    if config is None:
-        raise ValueError(f"open_clip knows no model {model!r}")
-    return _side(config)
+            found = json.load(stream)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: is no JSON object")
+    return found
 
 
 def _side(config: dict[str, Any]) -> int:
+    """The side in pixels of what the model sees."""
     size = config["vision_cfg"].get("image_size", 224)
     return int(max(size)) if isinstance(size, list | tuple) else int(size)
 
 
 def _device() -> str:
     """`cuda` where there is a device for it; asked of the system, since torch is slow to import."""
-    return "cuda" if glob.glob("/dev/nvidia[0-9]*") and _cuda_works() else "cpu"
+    return "cuda" if any(map(glob.glob, _DEVICES)) and _cuda_works() else "cpu"
 
 
 @lru_cache(maxsize=1)
@@ -275,12 +468,17 @@ def _cuda_works() -> bool:
 
 
 def _model_files(folder: str) -> list[str]:
-    """The configuration and the weights in a model's folder, sorted."""
-    found = [p for pattern in ("*.json", *_WEIGHTS) for p in glob.glob(f"{folder}/{pattern}")]
-    return sorted(found)
+    """Configuration, weights and tokenizer in a model's folder, sorted."""
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
+    return [path for path in found if path.endswith((*_TOKENIZER, *_WEIGHTS))]
+
+
+def _file_digest(path: str) -> str:
+    status = os.stat(path)
+    return _digest_of(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _file_digest(path: str, _size: int) -> str:
+def _digest_of(path: str, _size: int, _modified_ns: int) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

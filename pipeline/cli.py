@@ -209,7 +209,9 @@ def check_training(out: Out) -> None:
 
 def main() -> None:
     """Run a verb and leave with its exit code."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep, they don't spin
+    # One native thread a process: values don't depend on their number, and cores are for workers.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("apache_beam", "distributed", "fsspec", "datasets", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

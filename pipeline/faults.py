@@ -159,13 +159,11 @@ def _kind(kind: str, found: Sequence[Found]) -> Table:
     named = [one for one in found if one.planted.fault == kind]
     there = [one for one in named if one.outcome is not None]
     right = [one for one in there if one.is_dropped != one.planted.is_clean]
-    meant = [one for one in right if not one.planted.steps or one.by in one.planted.steps]
     return {
         "fault": kind,
         "expect": KEEP if all(one.planted.is_clean for one in named) else DROP,
         "planted": len(there),
         "right": len(right),
-        "as_meant": len(meant),
         "by": dict(Counter(one.by for one in there if one.is_dropped)),
         "wrong": sorted(one.planted.file for one in there if one not in right)[:_LISTED],
         "not_in_pool": len(named) - len(there),

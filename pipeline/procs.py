@@ -88,7 +88,7 @@ class Supervisor:
         Raises CurationError when workers can't start or when one reports that it can't go on.
         """
         workers = min(workers, self._left)
-        environment = _environment(workers)
+        environment = _environment()
         try:
             while self._left:
                 while len(self._workers) < min(workers, self._left):
@@ -198,10 +198,12 @@ class Supervisor:
             raise CurationError(value)
 
 
-def _environment(workers: int) -> dict[str, str]:
-    """The environment, with a fair share of cores for native threads unless it names one."""
-    share = str(max(1, len(os.sched_getaffinity(0)) // workers))
-    return {**dict.fromkeys(_THREAD_VARIABLES, share), **os.environ}
+def _environment() -> dict[str, str]:
+    """The environment, with one native thread for each process unless it says otherwise.
+
+    A sum of floats depends on the number of threads that share it; one is the same everywhere.
+    """
+    return {**dict.fromkeys(_THREAD_VARIABLES, "1"), **os.environ}
 
 
 def _send(channel: Connection, value: Any) -> None:

@@ -17,7 +17,7 @@ from pipeline.record import BuildRecord
 from pipeline.report_conditions import columns_read
 from pipeline.verdicts import FAILED, KEPT, Verdicts
 
-SAMPLE_ROWS = 50_000
+SAMPLE_ROWS = 100_000
 TAKEDOWN = "takedown"
 _SHOWN = ("key", "source", "source_key", "url", "caption", "extension", "failed", "detail")
 _NESTED = ("list", "large_list", "fixed_size_list", "struct", "map")

@@ -34,8 +34,9 @@ def headline(record: BuildRecord, summary: Summary, manifest: Manifest) -> Html:
     if manifest is not None:
         shards = manifest["shards"]
         tiles.append((count(manifest["ledger"]["written"]), "samples written"))
-        tiles.append((count(len(shards)), "training shards" if len(shards) != 1 else "shard"))
-        tiles.append((size(sum(shard["size_bytes"] for shard in shards)), "on disk"))
+        if shards:  # a list of uids has none
+            tiles.append((count(len(shards)), "training shards" if len(shards) > 1 else "shard"))
+            tiles.append((size(sum(shard["size_bytes"] for shard in shards)), "on disk"))
     boxes = [el("div", el("b", big), el("span", small), class_="tile") for big, small in tiles]
     return el("div", *boxes, class_="tiles")
 

@@ -70,7 +70,7 @@ def _step(
     for group in groups:
         if group.title:
             of = f"{count(group.rows)} of " if group.rows < found else ""
-            told = f" – {of}{rows_of(found)}"
+            told = f" – {of}{rows_of(found)}" + ("" if sample.is_whole else " of the sample")
             parts.append(el("p", "fails ", el("code", group.title), told, class_="small"))
         if group.items:
             parts.append(_gallery(sample, group.items, shown))

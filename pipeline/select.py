@@ -21,7 +21,7 @@ from pipeline.errors import CurationError
 from pipeline.select_input import Intake, take_in
 from pipeline.select_plan import KEPT_CODE, Plan, make_plan, named_errors
 from pipeline.select_summary import Summary, summarise
-from pipeline.step_sql import decide
+from pipeline.step_sql import HELP_TABLES, decide
 from pipeline.steps import Step
 
 _VERDICT_TYPES: dict[str, pa.DataType] = {
@@ -106,10 +106,11 @@ def select(
                 memory_limit=resources.memory_limit, threads=resources.threads, temp_dir=folder
             )
         )
-        intake = take_in(database, batches, plan)
-        if intake.rows:
-            _run(database, plan)
-        selection = Selection(database, folder, plan, intake)
+        with named_errors(()):
+            intake = take_in(database, batches, plan)
+            if intake.rows:
+                _run(database, plan)
+            selection = Selection(database, folder, plan, intake)
         undo.pop_all()
     return selection
 
@@ -159,7 +160,8 @@ def _run_stage(database: Database, plan: Plan, number: int) -> None:
         """
     )
     _set_survivors(database, number)
-    database.execute(f"drop table __state_{number - 1}")
+    for name in (f"__state_{number - 1}", *HELP_TABLES):
+        database.execute(f"drop table if exists {name}")
 
 
 def _set_survivors(database: Database, number: int) -> None:

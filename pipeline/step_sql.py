@@ -15,6 +15,7 @@ from pipeline.database import Database, quoted
 from pipeline.steps import Draw, OnePer, Step, Subset, Top, Where, offset
 
 BUCKETS = 4096
+HELP_TABLES = ("__edge", "__ranked", "__threshold", "__others", "__copies")  # made by decide()
 _BY_KEY = "__hi, __lo, __place"
 _WEIGHT_BITS, _OFFSET_BITS = 30, 20
 
@@ -130,7 +131,7 @@ def _keep_best(database: Database, rank: Rank, kept: str) -> Decision:
     bucket = _bucket(database, rank)
     database.execute(
         f"""
-        create or replace temp table __edge as
+        create table __edge as
         with buckets as (
             select {grouped}, {bucket} as __bucket, count(*)::hugeint as __rows
             from __survivors where {rank.present} is not null group by all
@@ -145,7 +146,7 @@ def _keep_best(database: Database, rank: Rank, kept: str) -> Decision:
     )
     database.execute(
         f"""
-        create or replace temp table __ranked as
+        create table __ranked as
         select __place, {names}, {rank.present} as __value, __need, row_number() over (
             partition by {names} order by {rank.order}, {_BY_KEY}) as __rank
         from __survivors __s join __edge __e on {same} and {bucket} = __e.__bucket
@@ -206,7 +207,7 @@ def _threshold_of_pool(database: Database, code: int, step: Top) -> Decision:
     place = min(int(rows * step.fraction), rows - 1)
     database.execute(
         f"""
-        create or replace temp table __threshold as select __value from __pool_{code}
+        create table __threshold as select __value from __pool_{code}
         order by __value desc limit 1 offset {max(place, 0)}
         """
     )
@@ -227,7 +228,7 @@ def _one_per(database: Database, step: OnePer) -> Decision:
         best = f"{quoted(step.best)} {'asc' if step.lowest else 'desc'} nulls last, "
     database.execute(
         f"""
-        create or replace temp table __others as
+        create table __others as
         select __place from (
             select __place, row_number() over (
                 partition by {columns} order by {best}{_BY_KEY}) as __rank
@@ -276,7 +277,7 @@ def _resample(database: Database, numbered: Numbered) -> Decision:
     )
     database.execute(
         f"""
-        create or replace temp table __copies as
+        create table __copies as
         with weighted as (
             select *, greatest(coalesce({_number(step.by)}, 0), 0) as __weight from __survivors
         ), whole as (

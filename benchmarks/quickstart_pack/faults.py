@@ -16,11 +16,11 @@ KNOWN_LANGUAGES = frozenset(
     ("ar", "de", "en", "es", "fr", "it", "ja", "ko", "nl", "pl", "pt", "ru", "th", "tr", "zh")
 )
 
-# fault -> the step of configs/quickstart.yaml that should drop it; without one it is to be kept
+# fault -> the steps of configs/quickstart.yaml that may drop it; without one it is to be kept
 STEPS = {
     "none": "",
     "rotated": "",
-    "broken": "readable",
+    "broken": "failed: empty|failed: not_an_image|failed: truncated|readable",
     "tiny": "large",
     "extreme_aspect": "large",
     "boilerplate": "described",

@@ -62,8 +62,10 @@ class Original:
 
     @property
     def place(self) -> str:
-        """The Debian package and the path in it."""
-        return f"{PACKAGES[self.item.source]}: {_FOLDERS[self.item.source]}/{self.item.file}"
+        """The Debian package, the path in it and, within an archive, the path there."""
+        source, file = self.item.source, self.item.file
+        inside = f"{file.split('/')[0]}.rcc: {file}" if source == "gcompris" else file
+        return f"{PACKAGES[source]}: {_FOLDERS[source]}/{inside}"
 
 
 def read_items(path: Path = ITEMS) -> list[Item]:

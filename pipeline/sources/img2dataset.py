@@ -122,10 +122,10 @@ class _InTar:
     """
 
     def __init__(self, path: str) -> None:
-        self._left = Counter(sample.key for sample in samples_of(path, headers_only=True))
-        self._stream = samples_of(path)
-        self._early: dict[str, deque[Sample]] = defaultdict(deque)
         self.detail = "there is no such sample in the tar"
+        self._early: dict[str, deque[Sample]] = defaultdict(deque)
+        self._left = Counter(s.key for s in self._whole(samples_of(path, headers_only=True)))
+        self._stream = self._whole(samples_of(path))
 
     def take(self, fields: dict[str, Any]) -> Sample | None:
         key = str(fields["key"])
@@ -134,7 +134,7 @@ class _InTar:
         self._left[key] -= 1
         if self._early[key]:
             return self._early[key].popleft()
-        for sample in self._listed():
+        for sample in self._stream:
             if sample.key == key:
                 return sample
             self._early[sample.key].append(sample)
@@ -143,10 +143,10 @@ class _InTar:
     def rest(self) -> Iterator[Sample]:
         for held in self._early.values():
             yield from held
-        yield from self._listed()
+        yield from self._stream
 
-    def _listed(self) -> Iterator[Sample]:
-        for sample in self._stream:
+    def _whole(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        for sample in samples:
             if sample.failed == "truncated_archive":
                 self.detail = sample.detail or self.detail
             else:

@@ -17,6 +17,8 @@ from pipeline.sources.base import (
 )
 from pipeline.sources.tables import named_files, plain
 
+_CUT = "truncated_archive"  # what read_shard says where a tar ends in the middle
+
 
 @dataclass(frozen=True)
 class WebDataset:
@@ -55,11 +57,24 @@ class WebDataset:
 
 
 def samples_of(path: str, *, headers_only: bool = False) -> Iterator[Sample]:
-    """The samples of a tar. Raises DamagedFile when it can't be opened."""
+    """The samples of a tar; the last before a cut may lack members, and so has failed.
+
+    Raises DamagedFile when the tar can't be opened.
+    """
+    held: Sample | None = None
     try:
-        yield from read_shard(path, headers_only=headers_only)
+        for sample in read_shard(path, headers_only=headers_only):
+            if held is not None:
+                yield _cut(held, sample.detail) if sample.failed == _CUT else held
+            held = sample
+        if held is not None:
+            yield held
     except OSError as error:
         raise DamagedFile(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def _cut(sample: Sample, detail: str | None) -> Sample:
+    return Sample(sample.key, {}, "truncated_sample", f"may be incomplete: {detail}")
 
 
 def row_of(sample: Sample) -> Incoming:

@@ -8,6 +8,7 @@ import pytest
 from pipeline import report
 from pipeline.build import Build
 from pipeline.errors import CurationError
+from pipeline.recipe import parse_recipe
 from pipeline.report_charts import Line, draw, histogram, magnified
 from pipeline.report_conditions import columns_read, parts_of, rule
 from pipeline.report_gallery import _spread_out
@@ -83,6 +84,24 @@ def built(build: Build) -> Build:
     return build
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A build of STEPS over good pairs and one of each kind that fails; tests only read it."""
+    root = tmp_path_factory.mktemp("shared")
+    folder = root / "photos"
+    for i in range(12):
+        write_pair(folder, f"{i:02d}", pictures.jpeg(i), f"picture number {i} größe")
+    write_pair(folder, "20_cut", pictures.jpeg(20)[:900], "cut in the middle")
+    write_pair(folder, "21_html", pictures.HTML, "a page named jpg")
+    write_pair(folder, "22_mute", pictures.jpeg(22), None)
+    write_pair(folder, "23_same_pair", pictures.jpeg(1), "picture number 1 größe")
+    write_pair(folder, "24_same_image", pictures.jpeg(2), "the picture of two, again")
+    recipe = parse_recipe(STEPS, str(root / "recipe.yaml"))
+    build = built(Build(recipe, str(root / "out")))
+    report.write_report(build)
+    return build
+
+
 def page_of(build: Build, sample_rows: int = 50_000) -> Page:
     return Page(report.make_page(build.out, sample_rows))
 
@@ -112,10 +131,9 @@ def check_harmless(text: str) -> None:
     assert ("meta", "http-equiv", "Content-Security-Policy") in found.attributes
 
 
-def test_write_report_makes_one_file_that_asks_for_nothing(make_build: MakeBuild) -> None:
-    build = built(make_build(STEPS))
-    path = report.write_report(build)
-    assert path == f"{build.out}/report.html"
+def test_write_report_makes_one_file_that_asks_for_nothing(shared: Build) -> None:
+    path = report.write_report(shared)
+    assert path == f"{shared.out}/report.html"
     text = Path(path).read_text("utf-8")
     check_harmless(text)
     for head in ("Where the rows went", "What was kept", "What was measured", "Recipe"):
@@ -123,16 +141,14 @@ def test_write_report_makes_one_file_that_asks_for_nothing(make_build: MakeBuild
     assert "Planted faults" not in text
 
 
-def test_rewrite_prints_the_path(make_build: MakeBuild, capsys: pytest.CaptureFixture[str]) -> None:
-    build = built(make_build())
-    report.rewrite(build.out)
-    assert capsys.readouterr().out == f"{build.out}/report.html\n"
+def test_rewrite_prints_the_path(shared: Build, capsys: pytest.CaptureFixture[str]) -> None:
+    report.rewrite(shared.out)
+    assert capsys.readouterr().out == f"{shared.out}/report.html\n"
 
 
-def test_numbers_add_up_with_the_ledger(make_build: MakeBuild) -> None:
-    build = built(make_build(STEPS))
-    summary = build.select().summary
-    found = page_of(build)
+def test_numbers_add_up_with_the_ledger(shared: Build) -> None:
+    summary = shared.select().summary
+    found = page_of(shared)
     left = summary["rows"]
     lines = [("came in", 0), ("failed", sum(summary["failed"].values()))]
     lines += [(step["name"], summary["dropped"][step["name"]]) for step in summary["steps"]]
@@ -141,7 +157,7 @@ def test_numbers_add_up_with_the_ledger(make_build: MakeBuild) -> None:
         left -= dropped
         assert (whole(cells[2]), whole(cells[4])) == (dropped, left)
     assert left == summary["kept"] > 0
-    manifest = build.export()
+    manifest = shared.export()
     assert f"{summary['rows']} rows in = {left} kept" in found.text
     assert f"{left} chosen = {manifest['ledger']['written']} written" in found.text
     reasons = {row[0]: whole(row[2]) for row in found.rows if row[0] in summary["failed"]}
@@ -161,8 +177,8 @@ def test_hostile_texts_stay_texts(make_build: MakeBuild, photos: Path) -> None:
     assert not set("\x00\x1b") & set(text)
 
 
-def test_pictures_of_rows_that_were_dropped_say_why(make_build: MakeBuild) -> None:
-    text = report.make_page(built(make_build(STEPS)).out)
+def test_pictures_of_rows_that_were_dropped_say_why(shared: Build) -> None:
+    text = report.make_page(shared.out)
     found = Page(text)
     assert "cannot be decoded: truncated" in found.text
     assert "width is NULL" in found.text
@@ -172,8 +188,8 @@ def test_pictures_of_rows_that_were_dropped_say_why(make_build: MakeBuild) -> No
     assert re.search(r"image_bytes [\d,]+ \(cut [\d,]+\)", found.text)
 
 
-def test_thresholds_are_drawn(make_build: MakeBuild) -> None:
-    found = page_of(built(make_build(STEPS)))
+def test_thresholds_are_drawn(shared: Build) -> None:
+    found = page_of(shared)
     assert "wordy ≥ 3" in found.text
     assert "wordy 60" in found.text  # under NOT a sign would lie
     assert re.search(r"large photos ≥ [\d,]+", found.text)
@@ -185,7 +201,9 @@ def test_nothing_kept(make_build: MakeBuild) -> None:
     found = page_of(build)
     assert "No row was kept." in found.text
     assert "= 0 kept" in found.text
-    assert "drops" in found.text  # the warning about the step
+    warning = "step 'readable' drops"
+    assert warning in found.text
+    assert f"warning: {warning}" in report.attrition_text(build.select())
 
 
 def test_no_columns_at_all(make_build: MakeBuild) -> None:
@@ -209,7 +227,10 @@ def test_no_steps_at_all(make_build: MakeBuild) -> None:
 def test_all_rows_failed(make_build: MakeBuild, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         write_pair(tmp_path / "pages", name, pictures.HTML, f"the page {name}")
-    build = built(make_build(RECIPE.replace("photos/", "pages/")))
+    build = make_build(RECIPE.replace("photos/", "pages/"))
+    build.ingest()
+    build.score()
+    build.select()
     found = page_of(build)
     assert "3 rows in = 0 kept + 0 dropped + 3 failed" in found.text
     assert found.row("not_an_image")[2] == "3"
@@ -217,16 +238,16 @@ def test_all_rows_failed(make_build: MakeBuild, tmp_path: Path) -> None:
     assert "no row has a value" in found.text
 
 
-def test_the_same_build_gives_the_same_page(make_build: MakeBuild) -> None:
-    pages = [report.make_page(built(make_build(STEPS, out)).out) for out in ("one", "two")]
-    assert report.make_page(make_build(STEPS, "one").out) == pages[0]
+def test_the_same_build_gives_the_same_page(shared: Build) -> None:
+    again = built(Build(shared.recipe, f"{shared.out}-2"))
+    pages = [report.make_page(build.out) for build in (shared, again)]
+    assert report.make_page(shared.out) == pages[0]
     timeless = [re.sub(r'<section id="time-and-memory">.*?</section>', "", p) for p in pages]
     assert timeless[0] == timeless[1] != pages[0]
 
 
-def test_a_large_pool_is_sampled_and_says_so(make_build: MakeBuild) -> None:
-    build = built(make_build(STEPS))
-    full, part = page_of(build), page_of(build, sample_rows=8)
+def test_a_large_pool_is_sampled_and_says_so(shared: Build) -> None:
+    full, part = page_of(shared), page_of(shared, sample_rows=8)
     assert "from a sample" not in full.text
     assert "from a sample of 5 rows (1 whole shards" in part.text
     assert part.row("wordy") == full.row("wordy")
@@ -253,15 +274,15 @@ def test_a_pool_without_its_tars_has_no_pictures(make_build: MakeBuild) -> None:
     assert "the pool no longer holds this image" in page_of(build).text
 
 
-def test_stages_of_the_ledger_are_summed(make_build: MakeBuild) -> None:
-    found = page_of(built(make_build()))
+def test_stages_of_the_ledger_are_summed(shared: Build) -> None:
+    found = page_of(shared)
     assert found.row("ingest")[1:3] == ["1", "17"]
     assert found.row("score image caption")[1:3] == ["4", "17"]
     assert found.row("together")[0] == "together"
 
 
-def test_attrition_text(make_build: MakeBuild) -> None:
-    verdicts = built(make_build(STEPS)).select()
+def test_attrition_text(shared: Build) -> None:
+    verdicts = shared.select()
     lines = report.attrition_text(verdicts).splitlines()
     names = [line.split("  ")[0].strip() for line in lines[1:]]
     assert names == [
@@ -272,11 +293,6 @@ def test_attrition_text(make_build: MakeBuild) -> None:
     ]
     assert lines[1].split()[-3:] == ["17", "100", "%"]
     assert lines[-1].split()[2] == str(verdicts.summary["kept"])
-
-
-def test_attrition_text_warns(make_build: MakeBuild) -> None:
-    verdicts = built(make_build(RECIPE.replace("width is not null", "width > 100000"))).select()
-    assert "warning: step 'readable' drops" in report.attrition_text(verdicts)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_lines_of_an_empty_file_and_its_header():
     assert rows("") == rows("a,b\n") == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=4)))
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 def test_what_python_writes_is_read_back(delimiter, table):

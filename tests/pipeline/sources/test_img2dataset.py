@@ -98,7 +98,9 @@ def test_a_tar_that_was_cut_costs_the_samples_behind_the_cut(tmp_path):
     path = tmp_path / "out" / "00000.tar"
     path.write_bytes(path.read_bytes()[: 2 * 3 * 1024 + 700])
     found = read(source)
-    assert [r.failed for r in found] == [None, None, "missing_sample", "missing_sample"]
+    reasons = [None, None, "truncated_sample", "missing_sample"]
+    assert [r.failed for r in found] == reasons, "the third has an image, and no more"
+    assert found[2].image is None
     assert "the tar can't be read after" in found[3].detail
 
 

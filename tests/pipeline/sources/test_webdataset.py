@@ -88,6 +88,13 @@ def test_what_is_no_sample_is_a_row_with_a_reason(tmp_path):
         ("", "truncated_archive"),
     ]
     assert found[0].detail == "members: txt"
+    cut = tar([("5.jpg", b"x"), ("6.jpg", b"x"), ("6.txt", b"x" * 600)])[:2600]
+    (tmp_path / "1.tar").write_bytes(cut)
+    assert [(r.source_key, r.failed) for r in rows(WebDataset("s", str(tmp_path)))[-3:]] == [
+        ("5", None),
+        ("6", "truncated_sample"),
+        ("", "truncated_archive"),
+    ]
     assert found[2].meta == {"unreadable_json": True}
     assert all(r.retriable is False for r in found if r.failed)
 
