@@ -7,12 +7,12 @@ the times in it.
 from typing import TYPE_CHECKING
 
 from pipeline import faults, storage
-from pipeline.record import open_record
+from pipeline.record import BuildRecord, open_record
 from pipeline.report_columns import measured, thresholds
 from pipeline.report_cost import cost, stages
 from pipeline.report_faults import planted_faults
 from pipeline.report_html import Html, el, join, page, section, share
-from pipeline.report_sample import SAMPLE_ROWS, take_sample
+from pipeline.report_sample import SAMPLE_ROWS, Sample, take_sample
 from pipeline.report_sections import (
     breakdowns,
     failures,
@@ -61,36 +61,37 @@ def make_page(out: str, sample_rows: int = SAMPLE_ROWS) -> Html:
     """The report as HTML. Raises CurationError when nothing is selected in `out`."""
     record = open_record(out)
     verdicts, manifest = record.verdicts(), record.manifest()
-    summary, digest = verdicts.summary, verdicts.digest
     sample = take_sample(record, verdicts, sample_rows)
+    name, parts = title(record), _parts(record, verdicts, sample)
+    content = [
+        el("h1", name),
+        el("p", "A pairmill report: what went in, what came out, and why.", class_="soft"),
+        _contents(list(parts)),
+        headline(verdicts.summary, manifest),
+        notices(verdicts.summary, manifest, verdicts.digest, sample),
+        *(section(head, body, anchor=_anchor(head)) for head, body in parts.items()),
+    ]
+    return page(f"{name} – pairmill report", join(content))
+
+
+def _parts(record: BuildRecord, verdicts: Verdicts, sample: Sample) -> dict[str, Html]:
+    """The sections of the page by their headings."""
+    summary, manifest = verdicts.summary, record.manifest()
     dropped, kept = galleries(record, summary, sample)
-    table = faults.read_table(out)
-    parts = {
+    planted = faults.read_table(record.out)
+    found = {} if planted is None else {"Planted faults": planted_faults(planted, verdicts.digest)}
+    return {
         "Where the rows went": funnel(summary, manifest),
-        **({} if table is None else {"Planted faults": planted_faults(table, digest)}),
+        **found,
         "What failed": failures(summary, sample, list(record.scorers), manifest),
         "Kept rate": breakdowns(summary),
         "What was kept": kept,
         "What each step dropped": dropped,
         "What was measured": measured(record, sample, thresholds(summary)),
-        "Time and memory": cost(stages(out)),
+        "Time and memory": cost(stages(record.out)),
         "Recipe": el("pre", record.recipe),
-        "Fingerprints": made_of(record, digest, manifest),
+        "Fingerprints": made_of(record, verdicts.digest, manifest),
     }
-    name = title(record)
-    return page(
-        f"{name} – pairmill report",
-        join(
-            [
-                el("h1", name),
-                el("p", "A pairmill report: what went in, what came out, and why.", class_="soft"),
-                _contents(list(parts)),
-                headline(record, summary, manifest),
-                notices(summary, manifest, digest, sample),
-                *(section(head, body, anchor=_anchor(head)) for head, body in parts.items()),
-            ]
-        ),
-    )
 
 
 def _contents(titles: list[str]) -> Html:

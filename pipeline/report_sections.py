@@ -21,7 +21,7 @@ def title(record: BuildRecord) -> str:
     return record.recipe_file.rpartition(".")[0] or record.recipe_file
 
 
-def headline(record: BuildRecord, summary: Summary, manifest: Manifest) -> Html:
+def headline(summary: Summary, manifest: Manifest) -> Html:
     """What went in and what came out, in a few big numbers."""
     failed = sum(summary["failed"].values())
     tiles = [

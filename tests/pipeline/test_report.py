@@ -2,14 +2,12 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline import report
 from pipeline.build import Build
 from pipeline.errors import CurationError
 from pipeline.recipe import parse_recipe
-from pipeline.report_charts import Line, draw, histogram, magnified
 from pipeline.report_conditions import columns_read, parts_of, rule
 from pipeline.report_gallery import _spread_out
 from pipeline.report_html import apart, el, escaped, number, share, short, size
@@ -365,40 +363,6 @@ def test_numbers_for_a_person() -> None:
         "3", "1,234,567", "1,234", "0.123",
     ]  # fmt: skip
     assert short("a\n b" + "c" * 10, 6) == "a bcc…"
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.zeros(1),
-        np.full(9, -3.5),
-        np.arange(7.0),
-        np.arange(100_000.0),
-        np.geomspace(1e-3, 1e6, 500),
-        np.linspace(-1, 1, 333),
-        np.array([0.0] * 99 + [1e12]),
-    ],
-)
-def test_histogram_counts_every_value(values: np.ndarray) -> None:
-    kept = np.arange(len(values)) % 2 == 0
-    drawn = histogram(values, kept, [Line(2.0, "two")])
-    assert drawn.every.sum() == len(values)
-    assert drawn.kept.sum() == kept.sum()
-    assert np.all(np.diff(drawn.edges) > 0)
-    assert "nan" not in draw(drawn, [Line(2.0, "two"), Line(1e9, "far")], "x")
-
-
-def test_histogram_shows_thresholds_near_the_values() -> None:
-    values = np.linspace(0.2, 1, 10_000)
-    assert histogram(values, values > 0, []).edges[0] > 0.2
-    assert histogram(values, values > 0, [Line(0.2001, "")]).edges[0] <= 0.2001
-
-
-def test_few_kept_rows_are_drawn_taller() -> None:
-    values = np.arange(10_000.0)
-    assert magnified(histogram(values, values >= 0, [])) == 1
-    assert magnified(histogram(values, values % 100 == 0, [])) == 50
-    assert magnified(histogram(values, values < 0, [])) == 1
 
 
 def test_the_choice_is_near_the_threshold_and_spread_over_the_rest() -> None:
