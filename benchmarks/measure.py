@@ -1,4 +1,4 @@
-"""Run a command and say what it cost: wall and CPU seconds, and the peak memory of its processes."""
+"""Run a command and say what it cost: wall and CPU seconds, peak memory of its processes."""
 
 import os
 import platform

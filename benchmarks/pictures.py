@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 WIDTH, HEIGHT, FIELD, QUALITY = 700, 525, 3000, 80
-_WORDS = "red old small bright house river dog boat tree market winter street door stone cloud".split()
+_WORDS = ["red", "old", "small", "bright", "house", "river", "dog", "boat", "tree", "market"]
 
 
 def field(seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -28,7 +28,7 @@ def field(seed: int = 0) -> npt.NDArray[np.uint8]:
         wave = np.fft.irfft2(amplitude * np.exp(1j * phase), s=(FIELD, FIELD))
         low, high = np.percentile(wave, [0.5, 99.5])
         channels.append(np.clip((wave - low) / (high - low), 0, 1))
-    mixed = np.stack(channels, axis=2) @ np.array([[0.6, 0.2, 0.2], [0.2, 0.6, 0.2], [0.2, 0.2, 0.6]])
+    mixed = np.stack(channels, axis=2) @ (np.full((3, 3), 0.2) + 0.4 * np.eye(3))
     grain = rng.normal(0, 0.006, mixed.shape)
     return (np.clip(mixed + grain, 0, 1) * 255).astype(np.uint8)
 

@@ -114,7 +114,7 @@ def _check_folder(folder: str) -> None:
 
 
 def config(source: Source) -> dict[str, Any]:
-    """The architecture: `vision_cfg`, `text_cfg` and so on. Raises ValueError for an unknown one."""
+    """The architecture: `vision_cfg`, `text_cfg` and so on. Raises ValueError for unknown ones."""
     return _config(source.model)
 
 
@@ -162,7 +162,7 @@ def image_side(source: Source) -> int:
 
 
 def digest(source: Source) -> str:
-    """Names all files the values depend on by their content; for a tag, it and the pinned digest."""
+    """Names the files that values depend on by their content; for a tag, it and the pinned one."""
     if source.folder is not None:
         lines = [f"{os.path.basename(p)} {_file_digest(p)}" for p in _model_files(source.folder)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -101,8 +101,8 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
     section, captions = recipe.export, recipe.captions
     columns: dict[str, ColumnSet] = {}
     wanted = {captions.txt: ("captions", "txt")}
-    wanted |= {name: ("captions", "json") for name in captions.json_columns}
-    wanted |= {name: ("export", "json") for name in section.json_columns}
+    wanted |= dict.fromkeys(captions.json_columns, ("captions", "json"))
+    wanted |= dict.fromkeys(section.json_columns, ("export", "json"))
     for name, path in wanted.items():
         if name in resolved.writers:
             columns[name] = resolved.writers[name]

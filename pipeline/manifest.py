@@ -103,7 +103,7 @@ def make_ledger(verdicts: Verdicts, written: Written) -> dict[str, Any]:
 
 
 def check_ledger(ledger: Mapping[str, Any]) -> None:
-    """Raises CurationError unless rows in = kept + dropped + failed, and copies = written + lost."""
+    """Raises CurationError unless all rows are accounted for, and all copies of the kept ones."""
     failed, dropped = sum(ledger["failed"].values()), sum(ledger["dropped"].values())
     if ledger["rows_in"] != ledger["kept"] + dropped + failed:
         raise CurationError(

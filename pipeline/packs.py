@@ -71,9 +71,7 @@ def write_pack(
     schema = first.schema.with_metadata(metadata)
     with (
         storage.writing(path) as temporary,
-        pq.ParquetWriter(
-            temporary, schema, compression="zstd", write_page_checksum=True
-        ) as writer,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         for position in range(len(digests)):
             table = first if position == 0 else read(position)

@@ -186,9 +186,7 @@ def read_base(root: str, shard: Shard, columns: Sequence[str] | None = None) -> 
     return table if columns is None else table.select(list(columns))
 
 
-def read_base_range(
-    pool: Pool, shards: Sequence[Shard], columns: Sequence[str]
-) -> pa.Table:
+def read_base_range(pool: Pool, shards: Sequence[Shard], columns: Sequence[str]) -> pa.Table:
     """The base rows of neighbouring shards, in order; from the pack when the pool has one."""
     pack = open_pack(pack_path(pool.root), pool.digest)
     if pack is None:

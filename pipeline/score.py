@@ -20,6 +20,7 @@ from pipeline.pool import BASE, Shard, read_base, tar_path
 CHUNK = 32  # samples decoded at a time, when no scorer wants larger batches
 CHUNK_PIXELS = 32_000_000  # and never more pixels at once than this, one image excepted
 _DETAIL = 200
+_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, torch's
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,18 @@ def score_shard(shard: Shard, job: ScoreJob) -> dict[str, Any]:
     results = {instance.name: Result.of(instance, shard) for instance in due}
     if due:
         rows = Rows.read(job, shard, due)
-        for instance in due:
-            results[instance.name].recall(rows)
-        for chunk in _chunks(job, shard, rows, results):
-            for instance in due:
-                results[instance.name].add(chunk, rows)
         for result in results.values():
+            result.recall(rows)
+            result.prepare(rows)
+            rows.columns |= result.values
+        waits = {name for name, result in results.items() if not result.is_read_by(due)}
+        for chunk in _chunks(job, shard, rows, results):
+            for name, result in results.items():
+                result.add(chunk, rows)
+                if name not in waits:
+                    result.flush()
+        for result in results.values():
+            result.flush()
             result.write(shard)
     return {"rows": shard.rows, "scorers": {name: r.summary() for name, r in results.items()}}
 
@@ -124,6 +131,11 @@ class Chunk:
         return self._headers[row]
 
 
+def _weight(taken: tuple[int, list[Any]]) -> int:
+    """Pixels that a row keeps in memory while it waits."""
+    return sum(getattr(value, "size", 0) // 3 for value in taken[1] if hasattr(value, "shape"))
+
+
 def _or_reason(read: Callable[[], Any]) -> Any:
     try:
         return read()
@@ -191,6 +203,8 @@ class Result:
     asked: list[bool]
     done: list[bool]
     first: dict[bytes, int] = field(default_factory=dict)
+    waiting: list[tuple[int, list[Any]]] = field(default_factory=list)
+    repeats: list[tuple[int, int]] = field(default_factory=list)
     scored: int = 0
 
     @classmethod
@@ -200,6 +214,10 @@ class Result:
         }
         asked = asked_rows(instance, shard)
         return cls(instance, blank, [None] * shard.rows, asked, [False] * shard.rows)
+
+    def is_read_by(self, others: Sequence[Instance]) -> bool:
+        """Whether one of the scorers reads a column of this one."""
+        return any(name in self.values for other in others for name in other.scorer.reads)
 
     def recall(self, rows: Rows) -> None:
         """Take over what the same scorer has said about these rows under another condition."""
@@ -226,75 +244,94 @@ class Result:
             if open_ and (rows.stored[row] or not stored_only):
                 yield row
 
+    def prepare(self, rows: Rows) -> None:
+        """Let a scorer load its model if there is work for it; what it raises fails the shard."""
+        prepare = getattr(self.instance.scorer, "prepare", None)
+        if prepare is not None and next(self.open_rows(rows), None) is not None:
+            prepare()
+
     def add(self, chunk: Chunk, rows: Rows) -> None:
-        """Score the rows of a chunk that hold everything the scorer reads."""
-        fresh: list[int] = []
-        repeats: list[tuple[int, int]] = []
+        """Take the rows of a chunk that hold everything the scorer reads; score full batches.
+
+        What makes no full batch waits for the next chunk, or for `flush`.
+        """
+        size = max(1, getattr(self.instance.scorer, "batch_size", CHUNK))
         for row in chunk.rows:
             if not (rows.ok[row] and self.asked[row]) or self.done[row]:
                 continue
             sha = self._sha(row, rows)
-            if sha is not None and sha in self.first:
-                repeats.append((row, self.first[sha]))
+            if sha is not None and self.first.setdefault(sha, row) != row:
+                self.repeats.append((row, self.first[sha]))
                 continue
-            if sha is not None:
-                self.first[sha] = row
-            fresh.append(row)
-        self._score([row for row in fresh if self._holds_all(row, chunk, rows)], chunk, rows)
-        for row, same in repeats:
+            values = self._values(row, chunk, rows)
+            if values is not None:
+                self.waiting.append((row, values))
+            if len(self.waiting) == size:
+                self._score_waiting()
+        if sum(map(_weight, self.waiting)) > CHUNK_PIXELS:
+            self._score_waiting()
+
+    def flush(self) -> None:
+        """Score what waits; then every row taken has its value or its reason."""
+        self._score_waiting()
+        for row, same in self.repeats:
             self.errors[row] = self.errors[same]
             for values in self.values.values():
                 values[row] = values[same]
-        for name, values in self.values.items():
-            rows.columns[name] = values
+        self.repeats = []
 
     def _sha(self, row: int, rows: Rows) -> bytes | None:
         """What names the value of a row if its image alone decides about it."""
         return rows.shas[row] if self.instance.is_about_pixels_alone else None
 
-    def _holds_all(self, row: int, chunk: Chunk, rows: Rows) -> bool:
+    def _values(self, row: int, chunk: Chunk, rows: Rows) -> list[Any] | None:
+        """What the scorer reads of a row, in its order; None when something is missing."""
+        request = getattr(self.instance.scorer, "image_request", None)
+        found = []
         for name in self.instance.scorer.reads:
-            value = self._read(row, name, chunk, rows)
+            value = chunk.value(row, name, request) if name in FIELDS else rows.columns[name][row]
             if isinstance(value, decoding.Unreadable):
                 self.errors[row] = str(value)[:_DETAIL]
-                return False
+                return None
             if value is None:
-                return False
-        return True
+                return None
+            found.append(value)
+        return found
 
-    def _read(self, row: int, name: str, chunk: Chunk, rows: Rows) -> Any:
-        if name in FIELDS:
-            return chunk.value(row, name, getattr(self.instance.scorer, "image_request", None))
-        return rows.columns[name][row]
+    def _score_waiting(self) -> None:
+        if self.waiting:
+            self._score_batch(self.waiting)
+        self.waiting = []
 
-    def _score(self, ready: Sequence[int], chunk: Chunk, rows: Rows) -> None:
-        size = max(1, getattr(self.instance.scorer, "batch_size", CHUNK))
-        for start in range(0, len(ready), size):
-            self._score_batch(ready[start : start + size], chunk, rows)
-
-    def _score_batch(self, ready: Sequence[int], chunk: Chunk, rows: Rows) -> None:
+    def _score_batch(self, ready: Sequence[tuple[int, list[Any]]]) -> None:
         scorer = self.instance.scorer
-        batch = {n: [self._read(row, n, chunk, rows) for row in ready] for n in scorer.reads}
+        columns = zip(*(values for _, values in ready), strict=True)
+        batch = {n: list(column) for n, column in zip(scorer.reads, columns, strict=True)}
         try:
             scores = scorer(batch)
         except Exception as error:  # noqa: BLE001 – the named place; see the docstring
-            if len(ready) == 1:
-                self.errors[ready[0]] = f"{type(error).__name__}: {error}"[:_DETAIL]
-                return
-            middle = len(ready) // 2
-            self._score_batch(ready[:middle], chunk, rows)
-            self._score_batch(ready[middle:], chunk, rows)
+            if len(ready) > 1:
+                middle = len(ready) // 2
+                self._score_batch(ready[:middle])
+                self._score_batch(ready[middle:])
+            elif type(error).__name__ in _OUT_OF_MEMORY:
+                raise  # that is no fault of the sample, and not so the next time
+            else:
+                self.errors[ready[0][0]] = f"{type(error).__name__}: {error}"[:_DETAIL]
             return
-        self.scored += len(ready)
-        for field_ in scorer.writes:
+        self._keep([row for row, _ in ready], scores)
+
+    def _keep(self, rows: Sequence[int], scores: Mapping[str, Sequence[Any]]) -> None:
+        self.scored += len(rows)
+        for field_ in self.instance.scorer.writes:
             column = scores[field_.name]
-            if len(column) != len(ready):
+            if len(column) != len(rows):
                 raise ValueError(
                     f"scorer {self.instance.name!r} returned {len(column)} values of"
-                    f" {field_.name!r} for {len(ready)} samples"
+                    f" {field_.name!r} for {len(rows)} samples"
                 )
             name = self.instance.renames.get(field_.name, field_.name)
-            for row, value in zip(ready, column, strict=True):
+            for row, value in zip(rows, column, strict=True):
                 self.values[name][row] = value
 
     def write(self, shard: Shard) -> None:

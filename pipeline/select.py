@@ -117,7 +117,7 @@ def select(
 
 def _run(database: Database, plan: Plan) -> None:
     """Run the stages after the first, and note how often the rows that are left are repeated."""
-    _set_survivors(database, 0)
+    database.execute("create view __survivors as from __state_0")
     for number in range(1, len(plan.stages)):
         with named_errors(plan.stages[number].steps):
             _run_stage(database, plan, number)
@@ -159,18 +159,14 @@ def _run_stage(database: Database, plan: Plan, number: int) -> None:
         select __place, __code, 0 from __state_{number} where __code is not null
         """
     )
-    _set_survivors(database, number)
-    for name in (f"__state_{number - 1}", *HELP_TABLES):
-        database.execute(f"drop table if exists {name}")
-
-
-def _set_survivors(database: Database, number: int) -> None:
     database.execute(
         f"""
         create or replace view __survivors as
         select * exclude (__code) from __state_{number} where __code is null
         """
     )
+    for name in (f"__state_{number - 1}", *HELP_TABLES):
+        database.execute(f"drop table if exists {name}")
 
 
 def _blocks(database: Database) -> Iterator[tuple[int, int]]:

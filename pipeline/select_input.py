@@ -171,7 +171,7 @@ def _store(database: Database, rows: pa.Table, plan: Plan, *, create: bool) -> N
         counts = rows[column].value_counts().flatten()
         seen = pa.table(counts, names=["value", "rows"])
         _insert(database, "__seen", seen, f"{position}, value::varchar, rows")
-    columns = ["__place", "__hi", "__lo", "__times", "__code", *plan.columns_after(0)]
+    columns = ["__place", "__hi", "__lo", "__times", *plan.columns_after(0)]
     extras = plan.extras_after(0)
     sources = ["__key", "source_key"] if extras and plan.subsets else ["__key"]
     alive = rows.select(list(dict.fromkeys([*columns, *sources]))).filter(rows["__code"].is_null())

@@ -134,7 +134,7 @@ def _identity(step: Step) -> dict[str, Any]:
 
 
 def run_selection(plan: SelectionPlan, made: Pool, memory_limit: str) -> Verdicts:
-    """Make the verdicts unless they are there; bounded in memory by `memory_limit`, then on disk."""
+    """Make the verdicts unless they are there; beyond `memory_limit` it spills to the disk."""
     found = plan.open()
     if found is not None:
         return found

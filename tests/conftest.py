@@ -6,11 +6,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share the machine with each other
 
-import pytest  # noqa: E402
+import pytest
 
-from pipeline.build import Build  # noqa: E402
-from pipeline.recipe import parse_recipe  # noqa: E402
-from tests import pictures  # noqa: E402
+from pipeline.build import Build
+from pipeline.recipe import parse_recipe
+from tests import pictures
 
 RECIPE = """\
 sources:

@@ -1,4 +1,4 @@
-"""The import rules and sizes of the house. A failure here is a design question, not one of style."""
+"""The import rules and sizes of the house. A failure here is a question of design."""
 
 import ast
 import subprocess

@@ -109,8 +109,7 @@ def test_planted_pairs_score_above_shuffled_ones():
     texts = embedded.encode_texts(["a red heart", "a chessboard", "a traffic light"])
     cosines = images @ texts.T
     wrong = cosines[~np.eye(3, dtype=bool)]
-    assert np.diag(cosines).mean() > wrong.mean() + 0.1
-    assert (cosines.argmax(axis=1) == np.arange(3)).sum() >= 2
+    assert np.diag(cosines).min() > wrong.max() + 0.2
 
 
 def test_the_digest_covers_the_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -150,6 +149,6 @@ def test_golden_values():
     """Measured when the heads were trained; other processors differ in the last digits."""
     image = embedded.encode_images([heart()])[0]
     text = embedded.encode_texts(["a red heart"])[0]
-    np.testing.assert_allclose(image[:4], [0, 0, 0, 0], atol=2e-3)
-    np.testing.assert_allclose(text[:4], [0, 0, 0, 0], atol=2e-3)
-    np.testing.assert_allclose(image @ text, 0, atol=2e-3)
+    np.testing.assert_allclose(image[:4], [0.0669, -0.0678, -0.0297, 0.0267], atol=2e-3)
+    np.testing.assert_allclose(text[:4], [-0.0700, 0.0038, -0.0310, 0.0002], atol=2e-3)
+    np.testing.assert_allclose(image @ text, 0.4441, atol=2e-3)

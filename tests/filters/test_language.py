@@ -56,6 +56,7 @@ def test_no_letters_no_language(text, model):
 
 def test_fasttext_labels_any_text_as_the_recipes_that_used_it():
     import fasttext
+
     from filters.language import _folder
 
     model = fasttext.load_model(str(_folder("fasttext") / "resources/lid.176.ftz"))

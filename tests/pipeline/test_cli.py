@@ -166,11 +166,12 @@ def test_the_schema_is_json_and_names_the_scorers(pairmill):
 
 def test_exit_codes_of_the_program_itself(tmp_path):
     run = [sys.executable, "-m", "pipeline"]
-    wrong = subprocess.run([*run, "build", "none.yaml", "--out", "x"], cwd=ROOT, capture_output=True)
+    wrong = subprocess.run([*run, "build", "no.yaml", "--out", "x"], cwd=ROOT, capture_output=True)
     assert wrong.returncode == 2
     assert b"Traceback" not in wrong.stderr
     unknown = subprocess.run([*run, "grind"], cwd=ROOT, capture_output=True)
     assert unknown.returncode == 2
-    missing = subprocess.run([*run, "verify", "--out", str(tmp_path)], cwd=ROOT, capture_output=True)
+    empty = str(tmp_path)
+    missing = subprocess.run([*run, "verify", "--out", empty], cwd=ROOT, capture_output=True)
     assert missing.returncode == 1
     assert b"there is no build here" in missing.stderr

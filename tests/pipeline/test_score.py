@@ -82,7 +82,8 @@ def column(build: Any, name: str) -> list[Any]:
 
     values, keys = [], []
     for shard in made.shards:
-        values += resolved.writers.get(name, _error_set(resolved, name)).read(shard)[name].to_pylist()
+        columns = resolved.writers.get(name, _error_set(resolved, name))
+        values += columns.read(shard)[name].to_pylist()
         keys += read_base(made.root, shard, ["source_key"])["source_key"].to_pylist()
     return dict(zip(keys, values, strict=True))
 
@@ -182,8 +183,13 @@ def test_only_asks_about_the_rows_of_its_condition_and_widening_computes_only_ne
     fresh = make_build(recipe(score.format("> 1")), "fresh")
     fresh.ingest()
     fresh.score()
-    folder = next(iter(c.columns.folder_name for c in fresh.resolve(fresh.open_pool())[0].instances
-                       if c.name == "area"))
+    folder = next(
+        iter(
+            c.columns.folder_name
+            for c in fresh.resolve(fresh.open_pool())[0].instances
+            if c.name == "area"
+        )
+    )
     pattern = f"columns/area/{folder}/*"
     assert tree(wide.out, pattern) == tree(fresh.out, pattern) != {}
 
@@ -224,7 +230,8 @@ def test_what_is_wrong_with_scorers_is_said_before_anything_is_read(make_build, 
 
 
 def test_columns_can_be_renamed(make_build):
-    score = "  caption: {}\n  mine: {scorer: 'tests.pipeline.test_score:Length', columns: {length: n}}\n"
+    scorer = "'tests.pipeline.test_score:Length'"
+    score = f"  caption: {{}}\n  mine: {{scorer: {scorer}, columns: {{length: n}}}}\n"
     build = make_build(recipe(score))
     build.ingest()
     build.score()
@@ -238,7 +245,7 @@ def test_a_damaged_column_file_is_made_again(make_build, tmp_path):
     good = tree(build.out, "columns/**/*")
     file = sorted((tmp_path / "out" / "columns").rglob("*.parquet"))[0]
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(CurationError, match="1 of 4 shards are not\\s+scored"):
+    with pytest.raises(CurationError, match=r"1 of 4 shards are not\s+scored"):
         build.select()
     build.score()
     assert tree(build.out, "columns/**/*") == good

@@ -10,10 +10,15 @@ from pipeline.errors import BusyBuild
 
 def test_a_file_is_complete_or_absent(tmp_path):
     path = str(tmp_path / "a" / "file")
-    with pytest.raises(RuntimeError), storage.writing(path) as temporary:
-        with open(temporary, "w") as stream:
-            stream.write("half")
-        raise RuntimeError
+
+    def write_half():
+        with storage.writing(path) as temporary:
+            with open(temporary, "w") as stream:
+                stream.write("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert os.listdir(tmp_path / "a") == []
 
 
