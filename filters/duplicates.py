@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from filters.neighbours import MAX_DISTANCE, Hashes, Places, components
+from filters.groups import leaders
+from filters.neighbours import MAX_DISTANCE, Hashes, Places
 
 Column = Any  # an array of Arrow, whole or in chunks: Arrow comes without types
 
@@ -95,7 +96,7 @@ class Duplicates:
         rank[ranked] = np.arange(len(ranked))
         picture, copies = _pictures(rows["image_sha256"])
         node, hashes = _nodes(rows, picture, rank, self.min_contrast)
-        leader = _leaders(hashes, _lowest(rank, node), self.distance, self.widest)
+        leader = leaders(hashes, _lowest(rank, node), self.distance, self.widest)
         group = leader[node]
         size = np.bincount(group, minlength=len(leader))[group]
         best = ranked[_lowest(rank, group)[group]]
@@ -184,25 +185,6 @@ def _lowest(rank: Places, node: Places) -> Places:
     return lowest
 
 
-def _leaders(hashes: Hashes, rank: Places, distance: int, cap: int) -> Places:
-    """The node whose best row names the group, for each node.
-
-    Each round settles the best of every component and those near it; ranks differ.
-    """
-    leader = np.arange(len(rank))
-    waiting = np.arange(len(hashes))
-    while len(waiting) > 1:
-        label = components(hashes[waiting], distance)
-        worst_first = np.argsort(-rank[waiting])
-        best = np.empty_like(label)
-        best[label[worst_first]] = waiting[worst_first]
-        best = best[label]
-        near = np.bitwise_count(hashes[waiting] ^ hashes[best]) <= cap
-        leader[waiting[near]] = best[near]
-        waiting = waiting[~near]
-    return leader
-
-
 def _bits_apart(hashes: Hashes, node: Places, group: Places) -> NDArray[np.int32]:
     bits = np.zeros(len(node), np.int32)
     hashed = node < len(hashes)
@@ -210,9 +192,7 @@ def _bits_apart(hashes: Hashes, node: Places, group: Places) -> NDArray[np.int32
     return bits
 
 
-def _captions(
-    captions: Column, group: Places, best: Places, by_key: Places, most: int
-) -> Column:
+def _captions(captions: Column, group: Places, best: Places, by_key: Places, most: int) -> Column:
     """The distinct captions of each row's group, the best row's first."""
     encoded = captions.cast(pa.large_string())
     codes = _codes(encoded)

@@ -57,26 +57,26 @@ def components(hashes: Hashes, distance: int) -> Places:
     _check(hashes, distance)
     parent = np.arange(len(hashes))
     _connect(hashes, parent, distance)
-    return _jump(parent, parent)
+    return roots(parent, parent)
 
 
 def _connect(hashes: Hashes, parent: Places, distance: int) -> None:
     """Join all trees of the forest `parent` that hold hashes within the distance."""
     blocks = _plan(hashes, distance)
     if not blocks:
-        for i, j in _in_chunks(_pairs_across(hashes, _jump(parent, parent), distance)):
-            _unite(parent, i, j)
+        for i, j in _in_chunks(_pairs_across(hashes, roots(parent, parent), distance)):
+            unite(parent, i, j)
         return
     for order, mask, _ in _tables(hashes, blocks, distance):
-        roots = _jump(parent, parent)[order]
-        for i, j in _in_chunks(_joins(hashes[order], roots, mask, distance)):
-            _unite(parent, order[i], order[j])
+        root = roots(parent, parent)[order]
+        for i, j in _in_chunks(_joins(hashes[order], root, mask, distance)):
+            unite(parent, order[i], order[j])
 
 
-def _joins(values: Hashes, roots: Places, mask: np.uint64, distance: int) -> Iterator[Pairs]:
+def _joins(values: Hashes, root: Places, mask: np.uint64, distance: int) -> Iterator[Pairs]:
     """Pairs that join what belongs together in the runs of values that agree under the mask."""
     starts, lengths = _runs(values & mask)
-    changes = np.concatenate([[0], np.cumsum(roots[1:] != roots[:-1])])
+    changes = np.concatenate([[0], np.cumsum(root[1:] != root[:-1])])
     mixed = changes[starts + lengths - 1] > changes[starts]
     for alike, length in _by_length(starts[mixed], lengths[mixed]):
         if len(alike) >= length:
@@ -84,34 +84,34 @@ def _joins(values: Hashes, roots: Places, mask: np.uint64, distance: int) -> Ite
             continue
         for start in alike.tolist():
             run = slice(start, start + length)
-            for i, j in _joins_in_run(values[run], roots[run], distance):
+            for i, j in _joins_in_run(values[run], root[run], distance):
                 yield i + start, j + start
 
 
-def _joins_in_run(values: Hashes, roots: Places, distance: int) -> Iterable[Pairs]:
+def _joins_in_run(values: Hashes, root: Places, distance: int) -> Iterable[Pairs]:
     if len(values) <= LONG_RUN:
-        return _pairs_across(values, roots, distance)
-    _, first, tree = np.unique(roots, return_index=True, return_inverse=True)
+        return _pairs_across(values, root, distance)
+    _, first, tree = np.unique(root, return_index=True, return_inverse=True)
     parent = first[tree]
     _connect(values, parent, distance)
     return [(np.arange(len(values)), parent)]
 
 
-def _pairs_across(values: Hashes, roots: Places, distance: int) -> Iterator[Pairs]:
+def _pairs_across(values: Hashes, root: Places, distance: int) -> Iterator[Pairs]:
     """All pairs within the distance but those inside the tree that holds most values."""
     if len(values) < 2:
         return
-    _, tree, sizes = np.unique(roots, return_inverse=True, return_counts=True)
+    _, tree, sizes = np.unique(root, return_inverse=True, return_counts=True)
     largest = int(sizes.argmax())
     order = np.concatenate([np.flatnonzero(tree != largest), np.flatnonzero(tree == largest)])
     for i, j in _all_pairs(values[order], distance, len(values) - int(sizes[largest])):
         yield order[i], order[j]
 
 
-def _unite(parent: Places, i: Places, j: Places) -> None:
+def unite(parent: Places, i: Places, j: Places) -> None:
     """Join the trees of each pair; a root hangs on a smaller one, so that none ever circle."""
     while len(i):
-        i, j = _jump(parent, i), _jump(parent, j)
+        i, j = roots(parent, i), roots(parent, j)
         apart = i != j
         i, j = np.minimum(i, j)[apart], np.maximum(i, j)[apart]
         np.minimum.at(parent, j, i)
@@ -120,7 +120,7 @@ def _unite(parent: Places, i: Places, j: Places) -> None:
             parent[j] = parent[parent[j]]
 
 
-def _jump(parent: Places, places: Places) -> Places:
+def roots(parent: Places, places: Places) -> Places:
     """The root of each place."""
     root = parent[places]
     while np.any(root != (above := parent[root])):

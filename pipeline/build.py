@@ -212,6 +212,9 @@ class Build:
         record: dict[str, Any] = storage.read_json(path)
         return record if record["status"] == "done" else None
 
+    def has_record(self, folder: str, task: str) -> bool:
+        return self.record(folder, task) is not None
+
     def stats(self, folder: str, task: str) -> dict[str, Any]:
         """The counts of a task that is done. Raises CurationError when its record is gone."""
         record = self.record(folder, task)
@@ -227,14 +230,20 @@ class Build:
         tasks: Sequence[tuple[str, Descriptor]],
         done: Callable[[Descriptor], bool],
         folder: str | None = None,
+        is_small: bool = False,
     ) -> None:
-        """Run the tasks that are not done; then wait until the other parts have done theirs."""
+        """Run the tasks that are not done; then wait until the other parts have done theirs.
+
+        What is small, or is one task, is done in this process rather than in new ones.
+        """
         due = [(number, task) for number, task in enumerate(tasks) if not done(task[1])]
         mine = [task for n, task in due if n % self.part.count == self.part.index]
         others = [task for n, task in due if n % self.part.count != self.part.index]
         if mine:
             place = self.ledger(folder or name.replace(" ", "-"))
-            run_stage(Stage(name, work, place), mine, self.engine, self.progress)
+            alone = self.engine.name == "procs" and (is_small or len(mine) == 1)
+            engine = Engine() if alone else self.engine
+            run_stage(Stage(name, work, place), mine, engine, self.progress)
         self._wait(name, others, done)
 
     def _wait(

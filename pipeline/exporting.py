@@ -24,6 +24,8 @@ from pipeline.verdicts import Verdicts
 if TYPE_CHECKING:
     from pipeline.build import Build
 
+SMALL_BYTES = 256_000_000  # a pool that is rendered sooner than new processes have started
+
 
 def run_export(build: "Build") -> dict[str, Any]:
     """Write the training shards of a build; returns the manifest."""
@@ -41,16 +43,25 @@ def run_export(build: "Build") -> dict[str, Any]:
     if build.recipe.export.format == "uids":
         return write_manifest(build, resolved, verdicts, _write_uids(made, verdicts, job))
     _require_images(build, made)
+    written = _two_passes(build, made, verdicts, job)
+    manifest = write_manifest(build, resolved, verdicts, written)
+    if build.part.count == 1:  # another part may still read the runs
+        storage.remove(job.work)
+    return manifest
+
+
+def _two_passes(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
+    """Render the kept rows into runs, then merge the runs into shards; what is there stays."""
     tasks = list(_run_tasks(made, verdicts))
+    is_small = sum(shard.size_bytes for shard in made.shards) < SMALL_BYTES
     render, write = f"render-{job.digest}", f"export-{job.digest}"
     build.stage(
         "render",
         partial(export.write_run, job=job),
         [(task.name, task) for task in tasks],
-        lambda task: (
-            export.run_is_written(job, task.name) and build.record(render, task.name) is not None
-        ),
-        render,
+        lambda task: export.run_is_written(job, task.name) and build.has_record(render, task.name),
+        folder=render,
+        is_small=is_small,
     )
     job = _planned(build, job, [task.name for task in tasks])
     count = _shard_count(job)
@@ -60,16 +71,14 @@ def run_export(build: "Build") -> dict[str, Any]:
         partial(export.write_output, job=job),
         [(name, (name, number)) for number, name in enumerate(names)],
         lambda task: _is_whole(build, write, task[0]),
-        write,
+        folder=write,
+        is_small=is_small,
     )
-    written = Written(
+    return Written(
         digest=job.digest,
         shards=tuple((name, build.stats(write, name)) for name in names),
         runs=tuple(build.stats(render, task.name) for task in tasks),
     )
-    manifest = write_manifest(build, resolved, verdicts, written)
-    storage.remove(job.work)
-    return manifest
 
 
 def _require_images(build: "Build", made: Pool) -> None:

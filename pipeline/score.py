@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline import decoding, shards
@@ -133,7 +134,7 @@ class Chunk:
 
 def _weight(taken: tuple[int, list[Any]]) -> int:
     """Pixels that a row keeps in memory while it waits."""
-    return sum(getattr(value, "size", 0) // 3 for value in taken[1] if hasattr(value, "shape"))
+    return sum(value.size // 3 for value in taken[1] if isinstance(value, np.ndarray))
 
 
 def _or_reason(read: Callable[[], Any]) -> Any:

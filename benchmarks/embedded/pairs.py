@@ -74,10 +74,10 @@ def _emoji_pair(
     if entry["category"] == "Flags":
         caption = entry["name"].lower().replace(" flag", "") + " flag"
     keywords = tuple(told["en"].get("default", [])[:12])
-    return Pair("emoji", entry["category"], path, caption, _concept(caption), names, keywords)
+    return Pair("emoji", entry["category"], path, caption, concept(caption), names, keywords)
 
 
-def _concept(caption: str) -> str:
+def concept(caption: str) -> str:
     """What stays on one side of the split together: "man singer" and "singer" are one concept."""
     name = canonical(caption)
     return " ".join(_PEOPLE.sub(" ", name.split(":")[0]).split()) or name
@@ -99,7 +99,7 @@ def _stamps(data: Path) -> list[Pair]:
                 folders[0],
                 str(picture.relative_to(data)),
                 caption,
-                _concept(caption),
+                concept(caption),
                 _stamp_translations(lines[1:]),
                 tuple(folders),
             )
@@ -129,7 +129,7 @@ def _clipart(data: Path) -> list[Pair]:
                 folders[0],
                 str(picture.relative_to(data)),
                 caption,
-                _concept(caption),
+                concept(caption),
                 keywords=tuple(" ".join(_words(folder)) for folder in folders),
             )
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.embedded import heads, pairs, splits
 from filters import embedded
 
 Pixels = np.ndarray
@@ -152,3 +153,29 @@ def test_golden_values():
     np.testing.assert_allclose(image[:4], [0.0669, -0.0678, -0.0297, 0.0267], atol=2e-3)
     np.testing.assert_allclose(text[:4], [-0.0700, 0.0038, -0.0310, 0.0002], atol=2e-3)
     np.testing.assert_allclose(image @ text, 0.4441, atol=2e-3)
+
+
+def test_the_split_never_changes():
+    """The shipped heads and the quickstart pack rest on these answers."""
+    names = ["cat", "dog", "red heart", "penguin", "chessboard", "teapot", "star", "koala"]
+    assert [splits.part(name) for name in names] == [*["train"] * 5, *["test"] * 3]
+    assert splits.part("A Cat.") == splits.part("cat") == splits.part("the  CAT")
+
+
+def test_nothing_held_out_is_learnt_from():
+    def pair(source: str, caption: str, *keywords: str, **translations: str) -> pairs.Pair:
+        concept = pairs.concept(caption)
+        return pairs.Pair(source, "x", "x.png", caption, concept, translations, keywords)
+
+    by_part = {splits.part(f"word{i}"): f"word{i}" for i in range(50)}
+    seen, held = by_part["train"], by_part["test"]
+    rows = [
+        pair("emoji", held, de="Wort"),
+        pair("clipart", f"a {held}"),
+        pair("stamps", seen, held, seen, de="wort", fr="mot"),
+        pair("photos", seen),
+    ]
+    (lesson,) = heads.lessons(rows, ("clipart", "emoji", "stamps"))
+    assert (lesson.row, lesson.caption) == (2, seen)
+    assert lesson.keywords == (seen,)
+    assert lesson.translations == ("mot",)
