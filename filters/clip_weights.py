@@ -227,7 +227,7 @@ def _load(source: Source) -> Loaded:
     dtype = open_clip.get_input_dtype(source.precision) or torch.float32
     if "timm_model_name" in config(source)["vision_cfg"]:
         _merge_branches(model.visual, dtype)
-    _lower_queries(model, dtype)
+    _lower_loose_parameters(model, dtype)
     tokenize = _tokenizer(source.model)
     return Loaded(model, transform, tokenize, tokenize([""]), source.device, dtype)
 
@@ -240,11 +240,11 @@ def _merge_branches(visual: Any, dtype: Any) -> None:
     visual.to(dtype)
 
 
-def _lower_queries(model: Any, dtype: Any) -> None:
-    """Bring the queries of attention pools to the model's precision: CoCa fails without."""
-    for module in model.modules():
-        if hasattr(module, "query") and hasattr(module, "ln_q"):
-            module.query.data = module.query.data.to(dtype)
+def _lower_loose_parameters(model: Any, dtype: Any) -> None:
+    """Bring to the model's precision what open_clip forgets; CoCa in half precision fails else."""
+    for name, parameter in model.named_parameters():
+        if name.rpartition(".")[2] in ("query", "cls_emb"):
+            parameter.data = parameter.data.to(dtype)
 
 
 def _tokenizer(model: str) -> Any:

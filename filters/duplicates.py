@@ -34,8 +34,9 @@ class Duplicates:
 
     The best of some rows is the one with the most pixels (rows without a size come last), of
     equals the one with the smallest key. Rows with equal `image_sha256` are one picture; a row
-    without is a picture of its own. A picture has a hash when a row of it has `phash` and a
-    `hash_contrast` of at least `min_contrast`; it is that of the best such row.
+    without is a picture of its own. A picture has a hash when a row of it has a `phash` with at
+    least `min_bits` bits set and a `hash_contrast` of at least `min_contrast`; it is that of the
+    best such row.
 
     Pictures with hashes that differ in at most `distance` bits are linked. Of each connected
     component the best row's picture and all whose hash is within `cap` bits of its hash (twice
@@ -51,9 +52,13 @@ class Duplicates:
     `max_captions` of them; NULL when there is none.
     """
 
+    # Below a contrast of 2 the hash of a JPEG is that of a plain area one time in 10^4 pairs and
+    # soon more; half of the copies are missed there anyway. Photos have 32 bits set, mirrored
+    # ones 12 or more; plain areas, gradients, stripes and frames have 1 to 11, whatever they show.
     distance: int = 4
     cap: int | None = None
     min_contrast: float = 2.0
+    min_bits: int = 12
     merge_captions: bool = False
     max_captions: int = 32
 
@@ -67,6 +72,8 @@ class Duplicates:
             raise ValueError(f"cap is distance ({self.distance}) to 64, got {self.cap}")
         if not self.min_contrast >= 0:
             raise ValueError(f"min_contrast is 0 or more, got {self.min_contrast}")
+        if not 0 <= self.min_bits <= 64:
+            raise ValueError(f"min_bits is 0 to 64, got {self.min_bits}")
         if self.max_captions < 1:
             raise ValueError(f"max_captions is 1 or more, got {self.max_captions}")
 
@@ -95,10 +102,9 @@ class Duplicates:
         rank = np.empty_like(ranked)
         rank[ranked] = np.arange(len(ranked))
         picture, copies = _pictures(rows["image_sha256"])
-        node, hashes = _nodes(rows, picture, rank, self.min_contrast)
-        leader = leaders(hashes, _lowest(rank, node), self.distance, self.widest)
-        group = leader[node]
-        size = np.bincount(group, minlength=len(leader))[group]
+        node, hashes = _nodes(self._hashed(rows), rows["phash"], picture, rank)
+        group = self._groups(hashes, _lowest(rank, node))[node]
+        size = np.bincount(group)[group]
         best = ranked[_lowest(rank, group)[group]]
         alone = size == 1
         bits = _bits_apart(hashes, node, group)
@@ -111,6 +117,21 @@ class Duplicates:
         if self.merge_captions:
             columns.append(_captions(rows["caption"], group, best, by_key, self.max_captions))
         return pa.table(columns, schema=self.writes)
+
+    def _hashed(self, rows: pa.Table) -> NDArray[np.bool_]:
+        """Whether each row has a hash that says something."""
+        contrast = pc.fill_null(rows["hash_contrast"].cast(pa.float32()), 0).to_numpy()
+        bits = np.bitwise_count(pc.fill_null(rows["phash"], 0).to_numpy())
+        known = rows["phash"].is_valid().to_numpy() & rows["hash_contrast"].is_valid().to_numpy()
+        says: NDArray[np.bool_] = known & (contrast >= self.min_contrast) & (bits >= self.min_bits)
+        return says
+
+    def _groups(self, hashes: Hashes, rank: Places) -> Places:
+        """The node that each node is grouped with; those behind the hashes stay alone."""
+        group = np.arange(len(rank))
+        lead = leaders(hashes, rank[: len(hashes)], self.distance, self.widest)
+        group[: len(hashes)] = lead
+        return group
 
 
 def key_order(keys: Column) -> Places:
@@ -156,25 +177,22 @@ def _codes(values: Column) -> Places:
 
 
 def _nodes(
-    rows: pa.Table, picture: Places, rank: Places, min_contrast: float
+    hashed: NDArray[np.bool_], phash: Column, picture: Places, rank: Places
 ) -> tuple[Places, Hashes]:
     """The node of each row, and the hashes of the first nodes, ascending and unique.
 
     Pictures with one hash are one node; each picture without a hash is a node behind those.
     """
-    contrast = pc.greater_equal(rows["hash_contrast"].cast(pa.float64()), min_contrast)
-    usable = pc.fill_null(pc.and_(rows["phash"].is_valid(), contrast), False)
-    places = np.flatnonzero(usable.to_numpy())
-    phash = pc.fill_null(rows["phash"], 0).to_numpy()
-    pictures = int(picture.max(initial=-1)) + 1
-    speaker = np.full(pictures, -1)  # the best row of a picture that has a hash
-    worst_first = places[np.argsort(-rank[places])]
+    rows = np.flatnonzero(hashed)
+    worst_first = rows[np.argsort(-rank[rows])]
+    speaker = np.full(int(picture.max(initial=-1)) + 1, -1)  # the row whose hash is the picture's
     speaker[picture[worst_first]] = worst_first
-    hashed = speaker >= 0
-    hashes, places_of = np.unique(phash[speaker[hashed]], return_inverse=True)
-    node = np.empty(pictures, np.intp)
-    node[hashed] = places_of
-    node[~hashed] = len(hashes) + np.arange(pictures - np.count_nonzero(hashed))
+    speaks = speaker >= 0
+    values = pc.fill_null(phash, 0).to_numpy()
+    hashes, place = np.unique(values[speaker[speaks]], return_inverse=True)
+    node = np.empty(len(speaker), np.intp)
+    node[speaks] = place
+    node[~speaks] = len(hashes) + np.arange(len(speaker) - len(place))
     return node[picture], hashes
 
 

@@ -216,7 +216,8 @@ def _informative_bits(hashes: Hashes) -> Hashes:
     ones = np.array([np.count_nonzero(hashes & bit) for bit in bits])
     rarer = np.minimum(ones, len(hashes) - ones)
     order = np.argsort(-rarer, kind="stable")
-    return bits[order[rarer[order] > 0]]
+    balanced: Hashes = bits[order[rarer[order] > 0]]
+    return balanced
 
 
 def _shared(sample: Hashes, blocks: Blocks, distance: int) -> float:

@@ -58,9 +58,12 @@ def known_values(instance: Instance, shard: Shard) -> tuple[pa.Table, list[bool]
         if fingerprint != columns.fingerprint or asked == columns.asked:
             continue
         other = type(columns)(columns.root, columns.name, fingerprint, columns.schema, asked)
-        if not other.has(shard):
+        try:
+            table = other.read(shard) if other.has(shard) else None
+        except DamagedFile:  # what it knew is computed again
             continue
-        table = other.read(shard)
+        if table is None:
+            continue
         rows = table["asked"].to_pylist() if "asked" in table.column_names else [True] * len(table)
         if best is None or sum(rows) > sum(best[1]):
             best = table, rows

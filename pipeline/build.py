@@ -5,6 +5,7 @@ engine. With `part` a process does its share of the tasks and waits for the othe
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from functools import cached_property, partial
 from typing import Any
 
 from pipeline import global_score, ingest, pool, storage
-from pipeline.errors import CurationError, RecipeError
+from pipeline.errors import CurationError, DamagedFile, RecipeError
+from pipeline.database import open_database
 from pipeline.keys import digest
+from pipeline.places import check_places, refuse_foreign_pool
 from pipeline.pool import Pool
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
@@ -26,6 +29,7 @@ from pipeline.sources.of_recipe import all_units, make_sources
 from pipeline.stage import Descriptor, Stage, Work
 from pipeline.verdicts import Verdicts
 
+_LONGEST_NAME = 200
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -55,7 +59,13 @@ class Build:
 
     @cached_property
     def root(self) -> str:
-        return self.recipe.resolve(self.recipe.pool) if self.recipe.pool else self.out
+        if not self.recipe.pool:
+            return self.out
+        root = self.recipe.resolve(self.recipe.pool)
+        if not storage.is_local(root) or not storage.is_local(self.out):
+            return root
+        same = os.path.realpath(storage.local(root)) == os.path.realpath(storage.local(self.out))
+        return self.out if same else os.path.normpath(storage.local(root))
 
     @property
     def sources_digest(self) -> str:
@@ -77,6 +87,16 @@ class Build:
             return ready
         if not self.reads_sources:
             raise RecipeError(f"there is no finished pool in {self.root}")
+        try:
+            return self._ingest()
+        except FileNotFoundError:
+            ready = self.ready_pool()  # another part has just finished it and removed the survey
+            if ready is None:
+                raise
+            return ready
+
+    def _ingest(self) -> Pool:
+        refuse_foreign_pool(self.root)
         sources = make_sources(self.recipe)
         units = all_units(self.recipe, sources)
         options = self.recipe.ingest
@@ -127,6 +147,18 @@ class Build:
         )
         resolved = resolver.resolve(self.recipe.scorers, self._imports())
         return resolved, plan_selection(self.recipe, self.out, resolved, made)
+
+    def check(self) -> None:
+        """Raise RecipeError for all that can be wrong with the recipe and the settings.
+
+        Nothing is written, and no data is read.
+        """
+        from pipeline.exporting import render_options
+
+        check_places(self.recipe, self.root, self.out)
+        open_database(memory_limit=self.memory_limit).close()
+        resolved, _ = self.resolve()
+        render_options(self, resolved)
 
     def _imports(self) -> dict[str, Any]:
         from pipeline.imports import make_imports
@@ -201,7 +233,9 @@ class Build:
     # stages
 
     def ledger(self, folder: str) -> str:
-        """Where the records of a stage are."""
+        """Where the records of a stage are; a name that no file system would take is cut short."""
+        if len(folder) > _LONGEST_NAME:
+            folder = f"{folder[:_LONGEST_NAME]}-{digest(folder.encode()).hex()[:8]}"
         return storage.join(self.out, "ledger", folder)
 
     def record(self, folder: str, task: str) -> dict[str, Any] | None:
@@ -209,7 +243,10 @@ class Build:
         path = storage.join(self.ledger(folder), f"{task}.json")
         if not storage.exists(path):
             return None
-        record: dict[str, Any] = storage.read_json(path)
+        try:
+            record = storage.read_fields(path, "status")
+        except DamagedFile:  # then it is as if the task had not been done
+            return None
         return record if record["status"] == "done" else None
 
     def has_record(self, folder: str, task: str) -> bool:

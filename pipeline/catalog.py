@@ -5,9 +5,13 @@ A scorer of a user's own needs no line here: a recipe names it `package.module:C
 """
 
 import importlib
+import os
+import traceback
 from functools import cache
+from types import ModuleType
 from typing import Any
 
+from pipeline.contract import class_problem
 from pipeline.errors import RecipeError
 
 SCORERS = {
@@ -31,18 +35,29 @@ def scorer_class(name: str) -> type[Any]:
     if not colon:
         known = ", ".join(sorted(SCORERS))
         raise RecipeError(f"no scorer {name!r}; known are {known}, or package.module:Class")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name.partition(".")[0]):
-            raise RecipeError(
-                f"{target} needs the module {error.name!r}, which is not there"
-            ) from (error)
-        raise RecipeError(f"no module {module_name!r} for scorer {name!r}") from error
-    found = getattr(module, class_name, None)
+    found = getattr(_module(module_name, target, name), class_name, None)
     if not isinstance(found, type):
         raise RecipeError(f"module {module_name!r} has no class {class_name!r}")
+    problem = class_problem(found)
+    if problem is not None:
+        raise RecipeError(f"{target} {problem}")
     return found
+
+
+def _module(module_name: str, target: str, name: str) -> ModuleType:
+    """The module of a scorer. Whatever its import raises is an error of who named it."""
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name.partition(".")[0]):
+            message = f"{target} needs the module {error.name!r}, which is not there"
+            raise RecipeError(message) from error
+        raise RecipeError(f"no module {module_name!r} for scorer {name!r}") from error
+    except (Exception, SystemExit) as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise RecipeError(f"module {module_name!r} can't be imported: {what} ({place})") from error
 
 
 @cache

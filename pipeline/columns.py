@@ -44,6 +44,11 @@ class ColumnSet:
     def error_column(self) -> str:
         return f"{self.name}_error"
 
+    @property
+    def names(self) -> list[str]:
+        """The columns, and the one of the reasons why their values are missing."""
+        return [*self.schema.names, self.error_column]
+
     def path(self, shard: Shard) -> str:
         return storage.join(self.folder, f"{shard.name}.parquet")
 
@@ -96,7 +101,8 @@ class ColumnSet:
         except FileNotFoundError:
             raise DamagedFile(f"{path}: is missing; score again to make it") from None
         except (pa.ArrowException, OSError) as error:
-            raise DamagedFile(f"{path}: can't be read, remove it and score again: {error}") from (
+            what = storage.first_line(error)
+            raise DamagedFile(f"{path}: can't be read, remove it and score again: {what}") from (
                 error
             )
         metadata = table.schema.metadata or {}

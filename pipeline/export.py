@@ -144,11 +144,19 @@ def _kept_rows(job: ExportJob, shard: Shard, kept: Mapping[int, int]) -> Iterato
         if sample.key in wanted:
             samples[sample.key] = sample.parts
     for row in sorted(kept):
-        parts = samples.pop(base[row]["key"].hex(), None)
-        if parts is None or base[row]["extension"] not in parts:
-            raise DamagedFile(f"{path}: has no sample {base[row]['key'].hex()}")
         values = {name: column[row] for name, column in columns.items()}
-        yield Row(base[row], parts[base[row]["extension"]], values), kept[row]
+        yield Row(base[row], _image_of(base[row], samples, path), values), kept[row]
+
+
+def _image_of(row: dict[str, Any], samples: dict[str, dict[str, bytes]], path: str) -> bytes:
+    """The image of a base row, taken out of the samples of its shard."""
+    key = row["key"].hex()
+    image = samples.pop(key, {}).get(row["extension"])
+    if image is None:
+        raise DamagedFile(f"{path}: has no sample {key}")
+    if hashlib.sha256(image).digest() != row["image_sha256"]:
+        raise DamagedFile(f"{path}: the image of {key} is not the one that came in")
+    return image
 
 
 def _add(buffer: _Buffer, row: Row, key: bytes, parts: Mapping[str, bytes], seed: int) -> None:
@@ -209,13 +217,23 @@ def write_output(task: tuple[str, int], job: ExportJob) -> dict[str, Any]:
     }
 
 
+def read_index(job: ExportJob, run: str) -> Any:
+    """Where the samples of a run lie, in the order of the shuffle. Raises DamagedFile."""
+    path = run_paths(job, run)[1]
+    try:
+        with storage.open_input(path) as stream:
+            return np.load(stream)
+    except (ValueError, OSError) as error:
+        message = f"{path}: can't be read, remove it and export again: {error}"
+        raise DamagedFile(message) from error
+
+
 def _slices(job: ExportJob, number: int) -> list[Any]:
     """Per run the index entries that belong to one output shard; they are neighbours there."""
     first, beyond = shard_range(job, number)
     found = []
     for run in job.runs:
-        with storage.open_input(run_paths(job, run)[1]) as stream:
-            index = np.load(stream)
+        index = read_index(job, run)
         start = int(np.searchsorted(index["place"], np.uint64(first), side="left"))
         stop = len(index)
         if beyond < 1 << 64:
@@ -229,13 +247,17 @@ def _read_slice(job: ExportJob, run: str, entries: Any) -> bytes:
         return b""
     start = int(entries[0]["offset"])
     stop = int(entries[-1]["offset"] + entries[-1]["length"])
-    with storage.open_input(run_paths(job, run)[0]) as stream:
+    path = run_paths(job, run)[0]
+    with storage.open_input(path) as stream:
         stream.seek(start, os.SEEK_SET)
-        return stream.read(stop - start)
+        data = stream.read(stop - start)
+    if len(data) != stop - start:
+        raise DamagedFile(f"{path}: ends at byte {start + len(data)}; remove it and export again")
+    return data
 
 
 def run_is_written(job: ExportJob, name: str) -> bool:
-    return storage.exists(run_paths(job, name)[1])
+    return all(storage.exists(path) for path in run_paths(job, name))
 
 
 def export_digest(selection: str, made_from: Pool, options: Mapping[str, Any]) -> str:

@@ -12,10 +12,12 @@ import numpy as np
 
 from pipeline import export, pool, storage
 from pipeline.columns import ColumnSet
-from pipeline.errors import CurationError
+from pipeline.errors import CurationError, DamagedFile
 from pipeline.export import ExportJob, RunTask
 from pipeline.manifest import SUBSET, Written, manifest_path, write_manifest
+from pipeline.places import refuse_foreign_shards
 from pipeline.pool import BASE, Pool
+from pipeline.record import read_manifest
 from pipeline.render import RenderOptions
 from pipeline.scoring import Resolved
 from pipeline.subsets import write_subset
@@ -156,24 +158,32 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
 
 
 def _finished(build: "Build", digest: str) -> dict[str, Any] | None:
-    """The manifest of this very export if it is there and its shards have the right sizes."""
+    """The manifest of this very export if all its files are there, its shards with their sizes."""
     path = manifest_path(build.out)
     if not storage.exists(path):
         return None
-    manifest: dict[str, Any] = storage.read_json(path)
-    if manifest["export"] != digest:
+    try:
+        manifest = read_manifest(path)
+    except DamagedFile:
         return None
-    for shard in manifest["shards"]:
-        tar = storage.join(build.out, "shards", shard["name"])
-        if not storage.exists(tar) or storage.size(tar) != shard["size_bytes"]:
-            return None
-    return manifest
+    folder = storage.join(build.out, "shards")
+    there = all(storage.exists(storage.join(folder, name)) for name in manifest["files"])
+    if manifest["export"] != digest or not there:
+        return None
+    sizes = [(storage.join(folder, s["name"]), s["size_bytes"]) for s in manifest["shards"]]
+    return manifest if all(_has_size(path, size) for path, size in sizes) else None
+
+
+def _has_size(path: str, size_bytes: int) -> bool:
+    return storage.exists(path) and storage.size(path) == size_bytes
 
 
 def _clear(build: "Build", job: ExportJob) -> None:
     """Take back what another export left: the manifest first, then its files and runs."""
     state = storage.join(build.out, "work", "export.json")
-    known = storage.read_json(state) if storage.exists(state) else None
+    known = storage.read_fields(state, "digest") if storage.exists(state) else None
+    if known is None:
+        refuse_foreign_shards(build.out)
     storage.remove(manifest_path(build.out))
     if known != {"digest": job.digest}:
         storage.remove(storage.join(build.out, "shards"))
@@ -199,11 +209,8 @@ def _kept(verdicts: Verdicts, shard: str) -> tuple[tuple[int, int], ...]:
 
 def _planned(build: "Build", job: ExportJob, runs: Sequence[str]) -> ExportJob:
     """The job of the second pass: where output shards begin, from the places of all samples."""
-    places = [np.zeros(0, np.uint64)]
-    for run in runs:
-        with storage.open_input(export.run_paths(job, run)[1]) as stream:
-            places.append(np.load(stream)["place"])
-    every = np.concatenate(places)
+    indices = (export.read_index(job, run)["place"] for run in runs)
+    every = np.concatenate([np.zeros(0, np.uint64), *indices])
     if not len(every):
         return replace(job, boundaries=None, runs=tuple(runs))
     edges = export.boundaries(every, build.recipe.export.samples_per_shard)
@@ -218,8 +225,4 @@ def _is_whole(build: "Build", folder: str, name: str) -> bool:
     """Whether an output shard is there as its record says."""
     record = build.record(folder, name)
     path = storage.join(build.out, "shards", f"{name}.tar")
-    return (
-        record is not None
-        and storage.exists(path)
-        and storage.size(path) == record["stats"]["size_bytes"]
-    )
+    return record is not None and _has_size(path, record["stats"]["size_bytes"])

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.columns import ColumnSet
+from pipeline.contract import FIELDS
 from pipeline.pool import BASE
 
-FIELDS = ("image", "header", "image_bytes")  # what decoding provides; the rest are columns
+__all__ = ["FIELDS", "Instance", "Only", "base_types", "fingerprint", "known_parameters"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _listed(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, bytes):
         return value.hex()
-    raise TypeError(f"a scorer's parameter must be plain data, got {type(value).__name__}")
+    raise TypeError(f"its parameters must be plain data, found {type(value).__name__}")
 
 
 def known_parameters(kind: type[Any]) -> list[str]:

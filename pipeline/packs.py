@@ -36,7 +36,8 @@ class Pack:
                 groups = [self.groups[digest] for digest in digests]
                 return file.read_row_groups(groups, columns=columns, use_threads=True)
         except (pa.ArrowException, OSError) as error:
-            raise DamagedFile(f"{self.path}: can't be read: {error}") from error
+            what = storage.first_line(error)
+            raise DamagedFile(f"{self.path}: can't be read: {what}") from error
 
 
 def open_pack(path: str, label: str) -> Pack | None:
@@ -53,11 +54,9 @@ def _opened(path: str, _stamp: int) -> Pack | None:
     try:
         with storage.open_input(path) as stream:
             metadata = pq.read_metadata(stream).metadata or {}
-    except (pa.ArrowException, OSError):
+        digests = json.loads(metadata[b"digests"])
+    except (pa.ArrowException, OSError, KeyError, ValueError):  # not a pack, or a damaged one
         return None
-    if b"digests" not in metadata:
-        return None
-    digests = json.loads(metadata[b"digests"])
     label = metadata.get(b"label", b"").decode()
     return Pack(path, label, {digest: group for group, digest in enumerate(digests)})
 

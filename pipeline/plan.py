@@ -144,9 +144,7 @@ def _score_lines(
                 )
 
 
-def _due_rows(
-    build: Build, made: Pool | None, instance: Instance, rows: int | None
-) -> int | None:
+def _due_rows(build: Build, made: Pool | None, instance: Instance, rows: int | None) -> int | None:
     """Rows whose columns are missing."""
     if made is None:
         return rows

@@ -47,8 +47,7 @@ class BuildRecord:
         path = storage.join(self.out, "shards", "manifest.json")
         if not storage.exists(path):
             return None
-        manifest: dict[str, Any] = storage.read_json(path)
-        return manifest
+        return read_manifest(path)
 
 
 def write_record(build: "Build", resolved: Resolved) -> None:
@@ -71,9 +70,16 @@ def write_record(build: "Build", resolved: Resolved) -> None:
 
 
 def _relative(root: str, out: str) -> str:
+    """The pool as seen from the output directory, whatever links lead to either."""
     if storage.is_local(root) and storage.is_local(out):
-        return os.path.relpath(root, out)
+        return os.path.relpath(os.path.realpath(root), os.path.realpath(out))
     return root
+
+
+def read_manifest(path: str) -> dict[str, Any]:
+    """The manifest in a file. Raises DamagedFile when it is none."""
+    names = ("export", "selection", "shards", "ledger", "files")
+    return storage.read_fields(path, *names)
 
 
 def open_record(out: str) -> BuildRecord:
@@ -81,10 +87,10 @@ def open_record(out: str) -> BuildRecord:
     path = storage.join(out, FILE)
     if not storage.exists(path):
         raise CurationError(f"{out}: there is no build here (no {FILE}); run `pairmill build`")
-    value = storage.read_json(path)
+    value = storage.read_fields(path, "root", "recipe", "recipe_file", "scorers")
     root = value["root"]
     if storage.is_local(root) and not os.path.isabs(root):
-        root = os.path.normpath(os.path.join(out, root))
+        root = os.path.normpath(os.path.join(os.path.realpath(out), root))
     made = pool.open_pool(root)
     if made is None:
         raise CurationError(f"{root}: the pool of this build is not there")

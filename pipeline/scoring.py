@@ -5,6 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,9 @@ import pyarrow as pa
 from pipeline import catalog, decoding
 from pipeline.columns import ColumnSet
 from pipeline.conditions import check_condition, columns_of
+from pipeline.contract import FIELDS, described, interface, type_problem
 from pipeline.errors import RecipeError
 from pipeline.instances import (
-    FIELDS,
     Instance,
     Only,
     base_types,
@@ -24,6 +25,7 @@ from pipeline.instances import (
 )
 from pipeline.recipe import Recipe, ScoreEntry
 
+_RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 
 
@@ -35,7 +37,8 @@ class Resolved:
 
     @property
     def writers(self) -> dict[str, ColumnSet]:
-        return {name: i.columns for i in self.instances for name in i.columns.schema.names}
+        """The column set of every column that is not a base column, those of reasons too."""
+        return {name: i.columns for i in self.instances for name in i.columns.names}
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -67,6 +70,7 @@ class Resolver:
         self._survivors, self._work = survivors, work
         self._made: dict[str, Instance] = {}
         self._writer_of: dict[str, Instance] = {}
+        self._owners: dict[str, str] = {}
 
     def resolve(self, entries: Sequence[ScoreEntry], published: Mapping[str, Any]) -> Resolved:
         for name, scorer in published.items():
@@ -83,32 +87,37 @@ class Resolver:
             path = (*at, "scorer") if entry.scorer else at
             raise self._recipe.error(error.message, *path) from error
         self._check_parameters(entry, kind)
-        try:
+        with self._blaming(entry.name, at):
             scorer = kind(**{name: _frozen(value) for name, value in entry.params.items()})
-        except (TypeError, ValueError) as error:
-            raise self._recipe.error(f"scorer {entry.name!r}: {error}", *at) from error
         self._add(entry.name, scorer, at, entry)
 
     def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:
         known = known_parameters(kind)
-        for name in entry.params:
+        for name, value in entry.params.items():
+            problem = type_problem(kind, name, _frozen(value))
             if name not in known:
                 listed = ", ".join(sorted(known)) or "none"
-                raise self._recipe.error(
-                    f"scorer {entry.name!r} has no parameter {name!r}; known are {listed}",
-                    "score",
-                    entry.name,
-                    name,
-                )
+                problem = f"no parameter {name!r}; known are {listed}"
+            if problem is not None:
+                message = f"scorer {entry.name!r}: {problem}"
+                raise self._recipe.error(message, "score", entry.name, name)
+
+    @contextmanager
+    def _blaming(self, name: str, at: tuple[str, ...]) -> Iterator[None]:
+        """Whatever the code of a scorer raises is an error of the recipe that names it."""
+        try:
+            yield
+        except RecipeError as error:
+            raise self._recipe.error(error.message, *at) from error
+        except Exception as error:
+            raise self._recipe.error(f"scorer {name!r}: {described(error)}", *at) from error
 
     def _add(
         self, name: str, scorer: Any, at: tuple[str, ...], entry: ScoreEntry | None = None
     ) -> None:
         renames = dict(entry.columns) if entry else {}
-        try:
-            reads, writes = tuple(scorer.reads), scorer.writes
-        except ValueError as error:
-            raise self._recipe.error(f"scorer {name!r}: {error}", *at) from error
+        with self._blaming(name, at):
+            reads, writes = interface(scorer)
         for old in renames:
             if old not in writes.names:
                 raise self._recipe.error(
@@ -118,18 +127,13 @@ class Resolver:
                     old,
                 )
         schema = pa.schema([f.with_name(renames.get(f.name, f.name)) for f in writes])
-        self._check_new(name, schema, at)
+        self._claim(name, schema, at)
         columns_read = [column for column in reads if column not in FIELDS]
         for column in columns_read:
             self._provide(column, name, at)
         inputs = {c: self._writer_of[c].columns for c in columns_read if c in self._writer_of}
-        identity = fingerprint(
-            scorer, {c: s.folder_name for c, s in inputs.items()}, str(decoding.DECODER_VERSION)
-        )
-        if hasattr(scorer, "reduce"):
-            identity = hashlib.blake2b(
-                f"{identity}{self._pool}".encode(), digest_size=8
-            ).hexdigest()
+        with self._blaming(name, at):
+            identity = self._identity(scorer, inputs)
         only = self._only(entry, at)
         instance = Instance(
             name=name,
@@ -140,24 +144,43 @@ class Resolver:
             only=only,
         )
         self._made[name] = replace(instance, level=self._level(instance))
-        for column in schema.names:
+        for column in instance.columns.names:
             self._writer_of[column] = self._made[name]
 
-    def _check_new(self, name: str, schema: pa.Schema, at: tuple[str, ...]) -> None:
+    def _identity(self, scorer: Any, inputs: Mapping[str, ColumnSet]) -> str:
+        read = {column: columns.folder_name for column, columns in inputs.items()}
+        identity = fingerprint(scorer, read, str(decoding.DECODER_VERSION))
+        if not hasattr(scorer, "reduce"):
+            return identity
+        return hashlib.blake2b(f"{identity}{self._pool}".encode(), digest_size=8).hexdigest()
+
+    def _claim(self, name: str, schema: pa.Schema, at: tuple[str, ...]) -> None:
+        """Take the names of a scorer's columns and of its reasons."""
         for column in [*schema.names, f"{name}_error"]:
-            if column in self._writer_of:
-                other = self._writer_of[column].name
-                raise self._recipe.error(
-                    f"scorers {other!r} and {name!r} both write {column!r};"
-                    f" rename one: columns: {{{column}: other_name}}",
-                    *at,
-                )
-            if column in base_types():
-                raise self._recipe.error(f"{column!r} is a base column; rename it", *at)
+            problem = self._clash(name, column)
+            if problem is not None:
+                raise self._recipe.error(problem, *at)
+            self._owners[column.lower()] = name
+
+    def _clash(self, name: str, column: str) -> str | None:
+        """Why a scorer can't have a column of this name; to DuckDB `Width` and `width` are one."""
+        if column.lower() in base_types():
+            return f"{column!r} is a base column; rename it"
+        if not column or column.startswith("__") or column.lower() in _RESERVED:
+            return f"scorer {name!r}: no column can be called {column!r}; rename it"
+        other = self._owners.get(column.lower())
+        if other == name:
+            return f"scorer {name!r} writes {column!r} twice"
+        if other is not None:
+            return (
+                f"scorers {other!r} and {name!r} both write {column!r};"
+                f" rename one: columns: {{{column}: other_name}}"
+            )
+        return None
 
     def _provide(self, column: str, reader: str, at: tuple[str, ...]) -> None:
         """See that somebody writes a column: nobody yet means the scorer that does by default."""
-        if column in base_types() or column in self._writer_of:
+        if column in base_types() or column in self._values():
             return
         provider = catalog.default_scorer_of(column)
         if provider is not None and provider not in self._made and provider != reader:
@@ -169,13 +192,17 @@ class Resolver:
                     *at,
                 )
             self._add(provider, catalog.scorer_class(provider)(), at)
-            if column in self._writer_of:
+            if column in self._values():
                 return
-        known = ", ".join(sorted([*base_types(), *self._writer_of]))
+        known = ", ".join(sorted([*base_types(), *self._values()]))
         raise self._recipe.error(
             f"scorer {reader!r} reads {column!r}, which nothing above it writes; known are {known}",
             *at,
         )
+
+    def _values(self) -> set[str]:
+        """What a scorer can read of the columns so far: not the reasons why values are missing."""
+        return {name for made in self._made.values() for name in made.columns.schema.names}
 
     def _only(self, entry: ScoreEntry | None, at: tuple[str, ...]) -> Only | None:
         if entry is None or entry.only is None:

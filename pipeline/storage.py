@@ -5,22 +5,26 @@ gets one upload to the final name. What a kill leaves behind is a `*.tmp`, never
 """
 
 import contextlib
+import errno
 import fcntl
 import glob
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import IO, Any
 
 import fsspec
 
-from pipeline.errors import BusyBuild
+from pipeline.errors import BusyBuild, CurationError, DamagedFile, RecipeError
 
 _TEMPORARY = ".tmp"
+_MAX_NAMES = 1_000_000  # that one pattern may stand for
 _OURS = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
@@ -34,6 +38,27 @@ def local(path: str) -> str:
     return path.removeprefix("file://")
 
 
+def _system(path: str) -> tuple[Any, str]:
+    """The file system of a URL, and the name there. Raises RecipeError when there is none."""
+    try:
+        system, name = fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise RecipeError(f"{path}: can't be opened: {error}") from error
+    return system, name
+
+
+def check_place(path: str) -> None:
+    """Raises RecipeError for a path that no file can have, or a URL of no known file system."""
+    if not path:
+        raise RecipeError("the name of a directory is empty")
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RecipeError(f"{path!r}: a directory of a build needs a name in UTF-8") from None
+    if not is_local(path):
+        _system(path)
+
+
 def join(root: str, *parts: str) -> str:
     """One path of a root and names below it, for local paths and URLs alike."""
     return "/".join([root.rstrip("/") or "/", *parts])
@@ -42,14 +67,14 @@ def join(root: str, *parts: str) -> str:
 def exists(path: str) -> bool:
     if is_local(path):
         return os.path.exists(local(path))
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = _system(path)
     return bool(system.exists(name))
 
 
 def is_folder(path: str) -> bool:
     if is_local(path):
         return os.path.isdir(local(path))
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = _system(path)
     return bool(system.isdir(name))
 
 
@@ -57,15 +82,21 @@ def size(path: str) -> int:
     """Size in bytes; FileNotFoundError when there is no such file."""
     if is_local(path):
         return os.stat(local(path)).st_size
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = _system(path)
     return int(system.size(name))
 
 
 def open_input(path: str) -> IO[bytes]:
-    """Open a file for reading in binary, seekable."""
+    """Open a file for reading in binary, seekable.
+
+    Raises OSError for a local pipe or device too, which might never end.
+    """
     if is_local(path):
+        mode = os.stat(local(path)).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
         return open(local(path), "rb")
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = _system(path)
     stream: IO[bytes] = system.open(name, "rb")
     return stream
 
@@ -76,7 +107,26 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_json(path: str) -> Any:
-    return json.loads(read_bytes(path))
+    """What a JSON file holds. Raises DamagedFile when that is no JSON."""
+    try:
+        return json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{path}: is damaged, remove it and run again: {error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without the schemas that some of them quote."""
+    return str(error).partition("\n")[0]
+
+
+def read_fields(path: str, *names: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises DamagedFile when it is none, or lacks one of the names."""
+    value = read_json(path)
+    lacking = [name for name in names if not isinstance(value, dict) or name not in value]
+    if lacking or not isinstance(value, dict):
+        what = f"it has no {', '.join(lacking)}" if lacking else "it is no object"
+        raise DamagedFile(f"{path}: is damaged, remove it and run again: {what}")
+    return value
 
 
 @contextlib.contextmanager
@@ -101,7 +151,7 @@ def writing(path: str, *, durable: bool = True) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         temporary = os.path.join(folder, "upload")
         yield temporary
-        system, name = fsspec.core.url_to_fs(path)
+        system, name = _system(path)
         system.makedirs(os.path.dirname(name), exist_ok=True)
         system.put_file(temporary, name)
 
@@ -136,7 +186,7 @@ def remove(path: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
         return
-    system, name = fsspec.core.url_to_fs(path)
+    system, name = _system(path)
     if system.exists(name):
         system.rm(name, recursive=True)
 
@@ -145,61 +195,74 @@ def expand(pattern: str) -> list[str]:
     """The files that a pattern names, sorted: `{00000..00009}`, `{a,b}`, `*`, `**`, `?`.
 
     A pattern without such signs names itself, whether or not the file is there; a folder or a
-    glob without a match gives an empty list.
+    glob without a match gives an empty list. Raises RecipeError for more than a million names.
     """
     paths: set[str] = set()
-    for name in _braces(pattern):
+    names = list(islice(_braces(pattern), _MAX_NAMES + 1))
+    if len(names) > _MAX_NAMES:
+        raise RecipeError(f"{pattern}: stands for more than {_MAX_NAMES:,} files")
+    for name in names:
         if not glob.has_magic(name):
             paths.add(name)
         elif is_local(name):
             paths.update(p for p in glob.glob(local(name), recursive=True) if os.path.isfile(p))
         else:
-            system, inside = fsspec.core.url_to_fs(name)
+            system, inside = _system(name)
             paths.update(system.unstrip_protocol(p) for p in system.glob(inside))
     return sorted(paths)
 
 
-def _braces(pattern: str) -> list[str]:
+def _braces(pattern: str) -> Iterator[str]:
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
-        return [pattern]
+        yield pattern
+        return
     numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    choices: Iterable[str] = match[1].split(",")
     if numbers is not None:
         first, last = numbers.groups()
-        choices = [f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1)]
-    else:
-        choices = match[1].split(",")
+        choices = (f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1))
     head, tail = pattern[: match.start()], pattern[match.end() :]
-    return [name for choice in choices for name in _braces(head + choice + tail)]
+    for choice in choices:
+        yield from _braces(head + choice + tail)
 
 
 def files_below(folder: str) -> list[str]:
-    """Every file below a folder, as paths relative to it, sorted; hidden ones are left out."""
+    """Every file below a folder, as paths relative to it, sorted; hidden ones are left out.
+
+    A folder that is not there holds none. Raises OSError when one in it can't be listed: what it
+    holds would be lost in silence.
+    """
     if is_local(folder):
         root = local(folder)
         found = []
-        for parent, folders, names in os.walk(root):
+        for parent, folders, names in os.walk(root, onerror=_raise):
             folders[:] = [name for name in folders if not name.startswith(".")]
             found += [os.path.relpath(os.path.join(parent, n), root) for n in names if n[0] != "."]
         return sorted(found)
-    system, name = fsspec.core.url_to_fs(folder)
+    system, name = _system(folder)
     prefix = name.rstrip("/") + "/"
     paths = (path.removeprefix(prefix) for path in system.find(name))
     return sorted(p for p in paths if not any(part[0] == "." for part in p.split("/")))
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 @contextlib.contextmanager
 def lock(folder: str, *, shared: bool = False) -> Iterator[None]:
     """Hold an output directory: alone, or together with other `shared` holders.
 
-    Raises BusyBuild when somebody else holds it. The lock ends with the process, however it
-    ends. Object stores have none: there the writes are harmless when made twice.
+    Raises BusyBuild when somebody else holds it, RecipeError when it is no directory. The lock
+    ends with the process, however it ends. Object stores have none: there the writes are harmless
+    when made twice.
     """
     if not is_local(folder):
         yield
         return
-    os.makedirs(local(folder), exist_ok=True)
-    with open(os.path.join(local(folder), ".lock"), "a+b") as stream:
+    with _lock_file(local(folder)) as stream:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
             fcntl.flock(stream, kind | fcntl.LOCK_NB)
@@ -208,6 +271,16 @@ def lock(folder: str, *, shared: bool = False) -> Iterator[None]:
                 f"{folder}: another pairmill is building here; wait for it, or give another --out"
             ) from None
         yield
+
+
+def _lock_file(folder: str) -> IO[bytes]:
+    try:
+        os.makedirs(folder, exist_ok=True)
+        return open(os.path.join(folder, ".lock"), "a+b")
+    except (FileExistsError, NotADirectoryError):
+        raise RecipeError(f"{folder}: is a file or lies below one, not a directory") from None
+    except OSError as error:
+        raise CurationError(f"{folder}: can't be written to: {error.strerror}") from error
 
 
 def sweep(folder: str) -> None:

@@ -3,6 +3,7 @@
 A file holds the rows of many shards; the index says of which. No index, no selection.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ SCHEMA = pa.schema(
 )
 KEPT, FAILED = "kept", "failed"
 ROWS_PER_FILE = 1_000_000
+_OURS = re.compile(r"\d{5,}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -41,39 +43,64 @@ class Verdicts:
 
     def of_shard(self, name: str) -> pa.Table:
         """The verdicts of one pool shard, in the order of its base rows."""
+        if name not in self.shards:
+            raise DamagedFile(f"{self.folder}: says nothing of shard {name}; select again")
         number = self.shards.index(name)
         file = max(i for i, first in enumerate(self.files) if first <= number)
         start = sum(self.rows[self.files[file] : number])
-        table = _read(storage.join(self.folder, f"{file:05d}.parquet"))
+        table = _read(self._path(file))
         part = table.slice(start, self.rows[number])
         if len(part) != self.rows[number]:
             raise DamagedFile(f"{self.folder}: {len(part)} verdicts for {self.rows[number]} rows")
         return part
 
+    def is_whole(self) -> bool:
+        """Whether every file is there with its rows; what is in them is checked when it is read."""
+        ends = [*self.files[1:], len(self.shards)]
+        for file, (first, end) in enumerate(zip(self.files, ends, strict=True)):
+            try:
+                with storage.open_input(self._path(file)) as stream:
+                    if pq.read_metadata(stream).num_rows != sum(self.rows[first:end]):
+                        return False
+            except (pa.ArrowException, OSError):
+                return False
+        return True
+
+    def _path(self, file: int) -> str:
+        return storage.join(self.folder, f"{file:05d}.parquet")
+
     def tables(self) -> Iterator[pa.Table]:
         """All verdicts in pool order, a file at a time."""
         for file in range(len(self.files)):
-            yield _read(storage.join(self.folder, f"{file:05d}.parquet"))
+            yield _read(self._path(file))
 
 
 @lru_cache(maxsize=2)
 def _read(path: str) -> pa.Table:
     try:
         with storage.open_input(path) as stream:
-            return pq.read_table(stream)
+            return pq.read_table(stream, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise DamagedFile(f"{path}: can't be read, select again: {error}") from error
+        what = storage.first_line(error)
+        message = f"{path}: can't be read, remove it and select again: {what}"
+        raise DamagedFile(message) from error
 
 
 def open_verdicts(folder: str, digest: str | None = None) -> Verdicts | None:
-    """The selection in `folder`; None when there is none, or another than `digest` names."""
+    """The selection in `folder`; None when there is none, or no whole one that `digest` names.
+
+    Raises DamagedFile when the index is damaged and any selection would do.
+    """
     path = storage.join(folder, "index.json")
     if not storage.exists(path):
         return None
-    value = storage.read_json(path)
-    if digest is not None and value["digest"] != digest:
+    try:
+        value = storage.read_fields(path, "digest", "shards", "rows", "files", "summary")
+    except DamagedFile:
+        if digest is None:
+            raise
         return None
-    return Verdicts(
+    found = Verdicts(
         folder=folder,
         digest=value["digest"],
         shards=tuple(value["shards"]),
@@ -81,12 +108,16 @@ def open_verdicts(folder: str, digest: str | None = None) -> Verdicts | None:
         files=tuple(value["files"]),
         summary=value["summary"],
     )
+    is_wanted = digest is None or (found.digest == digest and found.is_whole())
+    return found if is_wanted else None
 
 
 def clear(folder: str) -> None:
     """Take back a selection before another is written: first the index, then the rest."""
     storage.remove(storage.join(folder, "index.json"))
-    storage.remove(folder)
+    for name in storage.files_below(folder):
+        if _OURS.fullmatch(name):  # a folder of this name may hold what others put there
+            storage.remove(storage.join(folder, name))
     _read.cache_clear()
 
 
@@ -115,7 +146,8 @@ class VerdictWriter:
         held = pa.concat_tables(self._pending)
         path = storage.join(self._folder, f"{len(self._files):05d}.parquet")
         with storage.writing(path) as temporary:
-            pq.write_table(held.slice(0, rows), temporary, compression="zstd")
+            table = held.slice(0, rows)
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         self._files.append(first)
         self._pending, self._held = [held.slice(rows)], self._held - rows
 

@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Settings:
-    """What was chosen on the validation part; see README.md for the search."""
+    """What was chosen on validation captions; README.md tells what else was tried."""
 
     width: int = 256
     hidden: int = 512

@@ -18,7 +18,7 @@ from pipeline.sources.base import (
     readable,
 )
 from pipeline.sources.delimited import BROKEN
-from pipeline.sources.tables import plain, read_rows, table_columns, table_units, text_of
+from pipeline.sources.tables import files_of, plain, read_rows, table_columns, table_units, text_of
 
 _UNIT_ROWS = 1000
 _MISSING, _BAD_ROW = "", "/"  # in place of a file name, and never one
@@ -41,9 +41,7 @@ class Folder:
     fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
-        if not storage.is_folder(self.root):
-            raise RecipeError(f"source {self.name!r}: there is no folder {self.root}")
-        rows = self._rows(storage.files_below(self.root))
+        rows = self._rows(files_of(self.root, f"source {self.name!r}"))
         if not rows:
             known = "images" if self.captions else "images, .txt or .json files"
             raise RecipeError(f"source {self.name!r}: there are no {known} below {self.root}")

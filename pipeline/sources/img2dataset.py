@@ -14,7 +14,15 @@ from pipeline.keys import digest
 from pipeline.shards import Sample
 from pipeline.sources.base import Incoming, Unit, captions_of, json_fields
 from pipeline.sources.fetching import judge
-from pipeline.sources.tables import broken, parquet_file, plain, read_rows, require_columns, text_of
+from pipeline.sources.tables import (
+    broken,
+    files_of,
+    parquet_file,
+    plain,
+    read_rows,
+    require_columns,
+    text_of,
+)
 from pipeline.sources.webdataset import row_of, samples_of, take_image
 
 _IMAGES = ("jpg", "png", "webp")  # what img2dataset calls its images, whatever they are
@@ -35,9 +43,8 @@ class Img2datasetOutput:
     fetches: ClassVar[bool] = False
 
     def units(self) -> list[Unit]:
-        if not storage.is_folder(self.root):
-            raise RecipeError(f"source {self.name!r}: there is no folder {self.root}")
-        files = [f for f in storage.files_below(self.root) if not f.startswith("_tmp/")]
+        found = files_of(self.root, f"source {self.name!r}")
+        files = [file for file in found if not file.startswith("_tmp/")]
         shards = [f.removesuffix(".parquet") for f in files if _is_shard_file(f, ".parquet")]
         self._check_whole(files, frozenset(shards))
         inside: dict[str, list[str]] = defaultdict(list)

@@ -52,7 +52,7 @@ def named_files(pattern: str, who: str, endings: tuple[str, ...]) -> list[str]:
     Raises RecipeError when there are none, or when one that is named is missing.
     """
     if storage.is_folder(pattern):
-        names = [n for n in storage.files_below(pattern) if n.lower().endswith(endings)]
+        names = [n for n in files_of(pattern, who) if n.lower().endswith(endings)]
         paths = [storage.join(pattern, name) for name in names]
     else:
         paths = storage.expand(pattern)
@@ -67,6 +67,17 @@ def named_files(pattern: str, who: str, endings: tuple[str, ...]) -> list[str]:
             f" missing: {listed}; a pattern with * takes those that are there"
         )
     return paths
+
+
+def files_of(folder: str, who: str) -> list[str]:
+    """Every file below a folder. Raises RecipeError when there is none, or a part can't be read."""
+    if not storage.is_folder(folder):
+        raise RecipeError(f"{who}: there is no folder {folder}")
+    try:
+        return storage.files_below(folder)
+    except OSError as error:
+        where = error.filename or folder
+        raise RecipeError(f"{who}: {where} can't be read: {error.strerror}") from error
 
 
 def table_units(pattern: str, source: str) -> list[Unit]:

@@ -64,11 +64,12 @@ def test_scores_are_those_of_open_clip_itself(models, kind):
     assert all(abs(score) <= 1 + 1e-6 for score in scores)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_value_never_depends_on_its_companions_their_order_or_the_threads(models, kind):
+def test_a_value_never_depends_on_companions_their_order_or_threads(models, kind, precision):
     import torch
 
-    scorer = ClipScore(model=models[kind], embeddings=True, batch_size=4)
+    scorer = ClipScore(model=models[kind], precision=precision, embeddings=True, batch_size=4)
     given = batch([*TEXTS, "a dog"] * 2)
     together = scorer(given)
     order = [7, 2, 9, 0, 4, 1, 8, 3, 6, 5]
@@ -116,8 +117,9 @@ def test_embeddings_are_unit_vectors_whose_product_is_the_score(models, model):
     values = scorer(batch(TEXTS))
     assert list(values) == scorer.writes.names
     table = pa.table([pa.array(values[f.name], f.type) for f in scorer.writes], scorer.writes)
-    for image, text, score in zip(*(table[n].to_pylist() for n in ("clip_image", "clip_text",
-                                                                   "clip_score")), strict=True):
+    for image, text, score in zip(
+        *(table[n].to_pylist() for n in ("clip_image", "clip_text", "clip_score")), strict=True
+    ):
         assert np.linalg.norm(image) == pytest.approx(1, abs=2e-3)
         assert np.dot(image, text) == pytest.approx(score, abs=2e-3)
 
@@ -151,12 +153,20 @@ def _picture(size, grey=128):
     [
         ("ViT-B-16-SigLIP", "webli", ((0.5, 0.5, 0.5), "bicubic", "squash")),
         ("MobileCLIP-S2", "datacompdr", ((0.0, 0.0, 0.0), "bilinear", "shortest")),
-        ("ViT-B-32", "laion2b_s34b_b79k", ((0.48145466, 0.4578275, 0.40821073), "bicubic", "shortest")),
+        (
+            "ViT-B-32",
+            "laion2b_s34b_b79k",
+            ((0.48145466, 0.4578275, 0.40821073), "bicubic", "shortest"),
+        ),
     ],
 )
 def test_a_weights_file_is_prepared_for_as_its_tag_says(model, tag, expected):
     found = clip_weights._preprocessing(Source(model, "/weights/model.bin", tag))
-    assert (found["image_mean"], found["image_interpolation"], found["image_resize_mode"]) == expected
+    assert (
+        found["image_mean"],
+        found["image_interpolation"],
+        found["image_resize_mode"],
+    ) == expected
 
 
 @pytest.mark.slow
@@ -253,7 +263,9 @@ def test_a_wrong_tag_or_activation_is_refused_before_anything_is_fetched(source,
 
 
 def test_weights_can_be_pinned(models):
-    good = clip_weights._file_digest(models["clip"].removeprefix("local-dir:") + "/model.safetensors")
+    good = clip_weights._file_digest(
+        models["clip"].removeprefix("local-dir:") + "/model.safetensors"
+    )
     ClipScore(model=models["clip"], sha256=good).prepare()
     with pytest.raises(ValueError, match=f"sha256 is {good}, pinned is abc"):
         ClipScore(model=models["clip"], sha256="abc").prepare()
@@ -265,7 +277,9 @@ def test_the_identity_is_the_content_of_the_folder_not_its_place(models, tmp_pat
 
     moved = rewritten(models["clip"], tmp_path / "moved", lambda config: None)
     assert named(moved) == named(models["clip"]) == named(moved, precision="fp32")
-    other = rewritten(models["clip"], tmp_path / "o", lambda c: c["preprocess_cfg"].update(std=[1] * 3))
+    other = rewritten(
+        models["clip"], tmp_path / "o", lambda c: c["preprocess_cfg"].update(std=[1] * 3)
+    )
     different = {named(other), named(moved, precision="bf16"), named(moved, batch_size=8)}
     assert len(different | {named(moved)}) == 4
 

@@ -85,7 +85,9 @@ def save_model(folder: Path, kind: str = "clip", seed: int = 0) -> str:
     custom = parts.pop("custom_text", False)
     make = CoCa if "multimodal_cfg" in parts else CustomTextCLIP if custom else CLIP
     state = make(**parts).state_dict()
-    save_file({name: v.contiguous().clone() for name, v in state.items()}, folder / "model.safetensors")
+    save_file(
+        {name: v.contiguous().clone() for name, v in state.items()}, folder / "model.safetensors"
+    )
     (folder / "open_clip_config.json").write_text(json.dumps(KINDS[kind]))
     if kind == "siglip":
         save_tokenizer(folder)

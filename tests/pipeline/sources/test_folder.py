@@ -85,6 +85,15 @@ def test_a_missing_and_an_empty_folder_are_errors(tmp_path):
         Folder("s", str(tmp_path)).units()
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_inside_without_permission_is_named(tmp_path):
+    root = fill(tmp_path, {"a.jpg": b"1", "closed/b.jpg": b"2"})
+    (tmp_path / "closed").chmod(0)
+    with pytest.raises(RecipeError, match=r"closed can't be read: Permission denied"):
+        Folder("s", root).units()
+    (tmp_path / "closed").chmod(0o700)
+
+
 def test_a_file_that_can_not_be_read_costs_its_own_row(tmp_path):
     root = fill(tmp_path, {"a.jpg": b"1", "b.jpg": b"2"})
     os.symlink(tmp_path / "nowhere", tmp_path / "c.jpg")

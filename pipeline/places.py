@@ -1,0 +1,98 @@
+"""Where a build writes: never into what it reads, nor over what others have put there.
+
+Looks at names and at a few small files; changes nothing.
+"""
+
+import os
+import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.errors import CurationError, DamagedFile
+from pipeline.recipe import Recipe
+from pipeline.recipe_errors import first_key
+from pipeline.record import read_manifest
+
+OWN = ("pool", "columns", "verdicts", "shards", "ledger", "work")
+
+
+def check_places(recipe: Recipe, root: str, out: str) -> None:
+    """Raise RecipeError when a source holds the output directory, or lies in what is written."""
+    written = [storage.join(place, name) for place in {root, out} for name in OWN]
+    for name, section in recipe.sources.items():
+        pattern = recipe.resolve(getattr(section, first_key(type(section))))
+        fixed, is_deep = _fixed(pattern)
+        for place in written:
+            if _is_within(fixed, place):
+                message = f"source {name!r}: lies in {place}, where this build writes"
+                raise recipe.error(message, "sources", name)
+        for place in (root, out):
+            if is_deep and _is_within(place, fixed):
+                raise recipe.error(
+                    f"source {name!r}: {fixed} holds the output directory {place}, whose files"
+                    " would become rows; give another --out or `pool:`",
+                    "sources",
+                    name,
+                )
+
+
+def _fixed(pattern: str) -> tuple[str, bool]:
+    """The part of a pattern before the first sign of one, and whether all below it is read."""
+    if storage.is_folder(pattern):
+        return pattern, True
+    before = re.split(r"[*?{\[]", pattern, maxsplit=1)[0]
+    return (before if before == pattern else os.path.dirname(before)), "**" in pattern
+
+
+def _is_within(path: str, folder: str) -> bool:
+    """Whether a local path is a folder or lies below it, hidden folders aside."""
+    if not (storage.is_local(path) and storage.is_local(folder)):
+        return path.rstrip("/") == folder.rstrip("/")
+    real, above = (os.path.realpath(storage.local(p)) for p in (path, folder))
+    below = os.path.relpath(real, above)
+    parts = below.split(os.sep)
+    return parts[0] != os.pardir and not any(p.startswith(".") and p != "." for p in parts)
+
+
+def refuse_foreign_pool(root: str) -> None:
+    """Raise CurationError when `pool/` holds tars of others: a build would write over them."""
+    folder = storage.join(root, "pool")
+    if not storage.is_local(root) or storage.exists(storage.join(folder, "index.json")):
+        return
+    names = storage.files_below(folder)
+    if not any(name.startswith("survey/") or _is_base(folder, name) for name in names):
+        _refuse(folder, [name for name in names if name.endswith((".tar", ".parquet"))])
+
+
+def _is_base(folder: str, name: str) -> bool:
+    if not name.endswith(".parquet"):
+        return False
+    try:
+        with storage.open_input(storage.join(folder, name)) as stream:
+            return b"plan" in (pq.read_metadata(stream).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def refuse_foreign_shards(out: str) -> None:
+    """Raise CurationError when `shards/` is no export of ours: writing one begins by removing it.
+
+    An export is known by its manifest, or by the note that `work/` keeps of one that began.
+    """
+    folder = storage.join(out, "shards")
+    if not storage.is_local(out):
+        return
+    try:
+        read_manifest(storage.join(folder, "manifest.json"))
+    except (FileNotFoundError, DamagedFile):
+        _refuse(folder, storage.files_below(folder))
+
+
+def _refuse(folder: str, names: list[str]) -> None:
+    if names:
+        raise CurationError(
+            f"{folder}: holds {len(names)} files that this build did not write, such as {names[0]};"
+            " move them away, or give another --out"
+        )
