@@ -58,7 +58,7 @@ def templates(rng: np.random.Generator, rows: int) -> Hashes:
 
 def shared_bits(rng: np.random.Generator, rows: int) -> Hashes:
     """All hashes agree in three of their four 16-bit words."""
-    return rng.integers(0, 1 << 16, rows, dtype=np.uint64) << np.uint64(16)
+    return _random(rng, 1) ^ (rng.integers(0, 1 << 16, rows, dtype=np.uint64) << np.uint64(16))
 
 
 def placeholder(rng: np.random.Generator, rows: int) -> Hashes:

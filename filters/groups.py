@@ -70,8 +70,7 @@ class _Graph:
         self._next_label = nodes
         self._tree = np.arange(nodes)
         self._place = np.empty(nodes, np.intp)
-        both = [i.astype(np.int64) << 32 | j for pair in links for i, j in (pair, pair[::-1])]
-        edges = np.sort(np.concatenate(both)) if both else np.zeros(0, np.int64)
+        edges = _both_ways(links)
         self._starts = np.searchsorted(edges, np.arange(nodes + 1) << 32)
         self._ends = (edges & 0xFFFFFFFF).astype(np.int32)
 
@@ -111,7 +110,8 @@ class _Graph:
         """The same nodes without repetition; quicker than sorting them."""
         count = np.arange(len(nodes))
         self._place[nodes] = count
-        return nodes[self._place[nodes] == count]
+        once: Places = nodes[self._place[nodes] == count]
+        return once
 
     def _grows_alone(self, nodes: Places) -> NDArray[np.bool_]:
         """Whether no other tree of the node's component has nodes among these."""
@@ -131,6 +131,18 @@ class _Graph:
         self.label[seen[cut]] = self._next_label + part
         self._next_label += len(parts)
         self._tree[seen] = seen
+
+
+def _both_ways(links: list[Pairs]) -> NDArray[np.int64]:
+    """Every link from either end, as (from << 32 | to), ascending."""
+    edges = np.empty(2 * sum(len(i) for i, _ in links), np.int64)
+    place = 0
+    for pair in links:
+        for begin, end in (pair, pair[::-1]):
+            edges[place : place + len(begin)] = begin.astype(np.int64) << 32 | end
+            place += len(begin)
+    edges.sort()
+    return edges
 
 
 def _settled(hashes: Hashes, rank: Places, links: list[Pairs], cap: int) -> Places:

@@ -13,8 +13,8 @@ from functools import cached_property, partial
 from typing import Any
 
 from pipeline import global_score, ingest, pool, storage
-from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.database import open_database
+from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.keys import digest
 from pipeline.places import check_places, refuse_foreign_pool
 from pipeline.pool import Pool
@@ -109,7 +109,7 @@ class Build:
             "survey",
             partial(ingest.survey_unit, job=job),
             [(f"{number:06d}", (number, unit)) for number, unit in numbered],
-            lambda task: ingest.is_surveyed(job, task[0]),
+            lambda task: ingest.is_surveyed(job, task[0]) or self._has_index(),
         )
         writes = ingest.plan_writes(job, units)
         self.stage(
@@ -121,6 +121,10 @@ class Build:
         made = ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
         pool.pack_base(made)
         return made
+
+    def _has_index(self) -> bool:
+        """Whether a pool is finished; then the survey that it was made by is gone."""
+        return storage.exists(pool.index_path(self.root))
 
     def ready_pool(self) -> Pool | None:
         """The pool if it is finished. Raises RecipeError when it is made from other sources."""

@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 the recipe or the command is wrong, 1 anything else. Whate
 imported when a verb runs, so that `--help` answers at once.
 """
 
+import io
 import logging
 import os
 import sys
@@ -68,7 +69,7 @@ def _verb(name: str, verb: str, text: str) -> None:
             from pipeline import verbs
 
             for text in getattr(verbs, verb)(build):
-                typer.echo(text)
+                _say(text)
 
     run.__doc__ = text
     app.command(name)(run)
@@ -101,12 +102,12 @@ def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) ->
     index, count = _parse_part(part)
     build = Build(
         recipe=load_recipe(recipe),
-        out=_absolute(out),
+        out=_directory(out),
         engine=engine,
         part=Part(index, count, wait),
         memory_limit=memory,
     )
-    build.resolve()  # everything that can be wrong with the recipe, before anything is written
+    build.check()
     with storage.lock(build.out, shared=count > 1):
         if build.root != build.out:
             with storage.lock(build.root, shared=count > 1):
@@ -122,8 +123,21 @@ def _parse_part(text: str) -> tuple[int, int]:
     raise RecipeError(f"--part {text}: expected I/N with 0 <= I < N, such as 0/4")
 
 
-def _absolute(path: str) -> str:
+def _directory(path: str) -> str:
+    """An output directory as given, or from the root where it is a local path."""
+    from pipeline import storage
+
+    storage.check_place(path)
     return path if "://" in path else os.path.abspath(path)
+
+
+def _say(text: str) -> None:
+    """Print for a person; that nobody reads on (`| head`) stops no build."""
+    try:
+        typer.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()
@@ -131,7 +145,7 @@ def plan(recipe: Recipe, out: Out) -> None:
     """What would run, what is done already, rows, bytes and time; writes nothing."""
     from pipeline import plan as planning
 
-    typer.echo(planning.estimate(recipe, _absolute(out)))
+    _say(planning.estimate(recipe, _directory(out)))
 
 
 @app.command()
@@ -144,7 +158,7 @@ def explain(
     """One row's whole story: source, columns, verdict, and the shard it went to."""
     from pipeline import explain as explaining
 
-    typer.echo(explaining.tell(key, _absolute(out)))
+    _say(explaining.tell(key, _directory(out)))
 
 
 @app.command()
@@ -152,7 +166,7 @@ def report(out: Out) -> None:
     """Write report.html again."""
     from pipeline import report as reporting
 
-    reporting.rewrite(_absolute(out))
+    reporting.rewrite(_directory(out))
 
 
 @app.command()
@@ -165,7 +179,7 @@ def faults(
     """Recall and precision of faults that were planted on purpose; adds them to the report."""
     from pipeline import report as reporting
 
-    reporting.show_faults(table, _absolute(out))
+    reporting.show_faults(table, _directory(out))
 
 
 @app.command()
@@ -173,7 +187,7 @@ def verify(out: Out) -> None:
     """Check every promise of the manifest against the files."""
     from pipeline import verify as verifying
 
-    typer.echo(verifying.check(_absolute(out)))
+    _say(verifying.check(_directory(out)))
 
 
 @app.command()
@@ -185,7 +199,7 @@ def diff(
     """Which rows went in or out between two builds, and by which step."""
     from pipeline import diff as diffing
 
-    typer.echo(diffing.tell(_absolute(before), _absolute(after), limit))
+    _say(diffing.tell(_directory(before), _directory(after), limit))
 
 
 @app.command()
@@ -196,7 +210,7 @@ def schema() -> None:
     from pipeline.catalog import parameter_schemas
     from pipeline.schema import recipe_schema
 
-    typer.echo(json.dumps(recipe_schema(parameter_schemas()), indent=1))
+    _say(json.dumps(recipe_schema(parameter_schemas()), indent=1))
 
 
 @app.command("check-training")
@@ -204,7 +218,7 @@ def check_training(out: Out) -> None:
     """Load the shards in webdataset, datasets and open_clip_train, and train one epoch."""
     from pipeline import check_training as checking
 
-    typer.echo(checking.check(_absolute(out)))
+    _say(checking.check(_directory(out)))
 
 
 def main() -> None:
@@ -212,6 +226,9 @@ def main() -> None:
     # One native thread a process: values don't depend on their number, and cores are for workers.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    for stream in (sys.stdout, sys.stderr):  # a caption may hold what a terminal can't show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("apache_beam", "distributed", "fsspec", "datasets", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -220,9 +237,6 @@ def main() -> None:
     except RecipeError as error:
         print(f"pairmill: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except CurationError as error:
-        print(f"pairmill: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except OSError as error:
+    except (CurationError, OSError) as error:
         print(f"pairmill: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -12,6 +12,7 @@ from pipeline.shards import read_shard
 from pipeline.verdicts import open_verdicts
 
 _LIMIT = 20
+_LONGEST = 200  # signs of a text that are shown
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,13 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
     """Lines for a person."""
     base = found.base
     yield f"{found.key}"
-    yield f"  source    {base['source']}: {base['source_key'] or base['url'] or '(no name)'}"
+    name = base["source_key"] or base["url"] or "(no name)"
+    yield f"  source    {base['source']}: {_printable(name)}"
     if base["url"]:
-        yield f"  url       {base['url']}"
+        yield f"  url       {_printable(base['url'])}"
     yield f"  caption   {_short(base['caption'])}"
     for caption in (base["captions"] or [])[1:]:
-        yield f"            {_short(caption['text'])} ({caption['origin']})"
+        yield f"            {_short(caption['text'])} ({_printable(caption['origin'])})"
     yield f"  pool      shard {found.shard.name}, row {found.row}, {_sample(base)}"
     if base["meta"]:
         yield f"  meta      {_short(base['meta'])}"
@@ -87,7 +89,7 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
 def _sample(base: dict[str, Any]) -> str:
     if base["failed"] is not None:
         retry = ", can be retried" if base["retriable"] else ""
-        return f"failed: {base['failed']} ({base['detail']}{retry})"
+        return f"failed: {base['failed']} ({_printable(str(base['detail']))}{retry})"
     if base["extension"] is None:
         return "metadata only"
     return f"stored as {base['extension']}, sha256 {base['image_sha256'].hex()[:16]}…"
@@ -103,7 +105,7 @@ def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
     shown = ", ".join(f"{column}={_value(value)}" for column, value in row.items())
     yield f"  {name:<9} {shown}"
     if error is not None:
-        yield f"  {'':<9} failed: {error}"
+        yield f"  {'':<9} failed: {_printable(error)}"
 
 
 def _verdict(record: BuildRecord, found: Found) -> str:
@@ -128,7 +130,10 @@ def _written(record: BuildRecord, found: Found) -> Iterator[str]:
     if manifest is None:
         yield "  shard     not exported"
         return
-    verdicts = record.verdicts()
+    verdicts = open_verdicts(storage.join(record.out, "verdicts"))
+    if verdicts is None or verdicts.digest != manifest["selection"]:
+        yield "  shard     not exported since the selection changed"
+        return
     times = verdicts.of_shard(found.shard.name)["times"][found.row].as_py()
     if not times:
         return
@@ -147,7 +152,7 @@ def _short(text: str | None) -> str:
     if text is None:
         return "(none)"
     shown = " ".join(text.split())
-    return repr(shown if len(shown) <= 200 else shown[:200] + "…")
+    return repr(shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…")
 
 
 def _value(value: Any) -> str:
@@ -157,4 +162,11 @@ def _value(value: Any) -> str:
         return value.hex()
     if isinstance(value, list) and len(value) > 8:
         return f"[{len(value)} values]"
-    return "NULL" if value is None else str(value)
+    return "NULL" if value is None else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """A text from elsewhere in one line, without signs that would command a terminal."""
+    shown = " ".join(text.split())
+    shown = shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline import export, pool, storage
 from pipeline.columns import ColumnSet
@@ -107,7 +108,10 @@ def _write_uids(made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
 
 
 def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
-    """How samples are written, by the recipe. Raises RecipeError for a column nobody writes."""
+    """How samples are written, by the recipe.
+
+    Raises RecipeError for a column nobody writes, and for a `txt` that is no text.
+    """
     recipe = build.recipe
     section, captions = recipe.export, recipe.captions
     columns: dict[str, ColumnSet] = {}
@@ -120,6 +124,11 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
         elif name not in BASE.names:
             known = ", ".join(sorted(resolved.types))
             raise recipe.error(f"no column {name!r}; known are {known}", *path)
+    kind = resolved.types[captions.txt]
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        found = str(kind).partition("<")[0]
+        message = f"column {captions.txt!r} holds {found}, and a `txt` is text"
+        raise recipe.error(message, "captions", "txt")
     return RenderOptions(
         image=section.image,
         quality=90 if section.quality is None else section.quality,

@@ -32,7 +32,7 @@ def score_pool(_: str, job: GlobalJob) -> dict[str, Any]:
     """Gather the rows that can be scored, reduce them, and write the columns of every shard.
 
     Memory: the columns read, once as they are stored and once in order. Raises ValueError when
-    the scorer does not answer with one row per row.
+    the scorer does not answer with the columns it promised, one row per row.
     """
     gathered = [_gather(job, number, shard) for number, shard in enumerate(job.pool.shards)]
     table = pa.concat_tables([rows for rows, _ in gathered]).combine_chunks()
@@ -40,14 +40,22 @@ def score_pool(_: str, job: GlobalJob) -> dict[str, Any]:
     del gathered
     order = key_order(table["key"])
     scored = job.instance.scorer.reduce(table.take(pa.array(order)))
-    if len(scored) != len(table):
-        raise ValueError(
-            f"scorer {job.instance.name!r} returned {len(scored)} rows for {len(table)}"
-        )
+    _check_answer(job.instance, scored, len(table))
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     _scatter(job, scored.take(pa.array(back)), places)
     return {"rows": job.pool.rows, "scored": len(table)}
+
+
+def _check_answer(instance: Instance, scored: Any, rows: int) -> None:
+    if not isinstance(scored, pa.Table):
+        what = type(scored).__name__
+        raise ValueError(f"scorer {instance.name!r} returned {what}, expected a table of pyarrow")
+    if len(scored) != rows:
+        raise ValueError(f"scorer {instance.name!r} returned {len(scored)} rows for {rows}")
+    missing = [name for name in instance.scorer.writes.names if name not in scored.column_names]
+    if missing:
+        raise ValueError(f"scorer {instance.name!r} returned no column {missing[0]!r}")
 
 
 def _gather(job: GlobalJob, number: int, shard: Shard) -> tuple[pa.Table, npt.NDArray[Any]]:

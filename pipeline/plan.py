@@ -13,6 +13,7 @@ from itertools import islice
 
 from pipeline import ingest, storage
 from pipeline.build import Build
+from pipeline.errors import CurationError
 from pipeline.instances import Instance
 from pipeline.pool import Pool
 from pipeline.recipe import Recipe, load_recipe
@@ -21,6 +22,7 @@ from pipeline.scoring import Resolved
 from pipeline.selection import SelectionPlan
 from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.sources.of_recipe import all_units, make_sources
+from pipeline.stage import reason
 
 SAMPLE_ROWS = 64
 
@@ -63,6 +65,7 @@ def estimate(recipe_path: str, out: str) -> str:
     """The plan of a build, for a person."""
     recipe = load_recipe(recipe_path)
     build = Build(recipe, out)
+    build.check()
     made = build.ready_pool()
     resolved, selection = build.resolve(made)
     with tempfile.TemporaryDirectory() as folder:
@@ -162,10 +165,13 @@ def _timed(instance: Instance, sample: Sample, moved: dict[str, Instance]) -> fl
     )
     job = ScoreJob(root, (here,))
     shard = sample.pool.shards[0]
-    score_shard(shard, job)  # loads models
-    storage.remove(here.columns.path(shard))
-    started = time.monotonic()
-    score_shard(shard, job)
+    try:
+        score_shard(shard, job)  # loads models
+        storage.remove(here.columns.path(shard))
+        started = time.monotonic()
+        score_shard(shard, job)
+    except Exception as error:  # as in a stage, whatever a scorer does wrong
+        raise CurationError(f"score {instance.name}: {reason(error)}") from error
     moved[instance.name] = here
     return time.monotonic() - started
 

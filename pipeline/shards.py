@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import IO
 
@@ -18,7 +19,12 @@ from pipeline import storage
 
 _BLOCK = 512
 END = b"\0" * (2 * _BLOCK)  # two zero blocks end an archive
-_DAMAGE = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+MAX_SAMPLE_BYTES = 1 << 30  # of all members; what claims more is not read
+_READ_BYTES = 1 << 24  # at a time, so that a member that promises more than there is costs nothing
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(ValueError, IndexError, OverflowError, MemoryError, RecursionError),  # of made-up headers
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +65,47 @@ def _sample(key: str, members: list[tuple[str, bytes | str]]) -> Sample:
 
 def _members(stream: IO[bytes], headers_only: bool) -> Iterator[tuple[str, str, bytes | str]]:
     """(key, extension, data) per member; for what can't be read (key, reason, detail)."""
-    at = "the start"
+    at, last, held = "the start", "", 0
     try:
         with tarfile.open(fileobj=stream, mode="r:*") as tar:
             for member in tar:
                 folder, slash, name = member.name.rpartition("/")
                 base, _, extension = name.partition(".")
                 key = folder + slash + base
-                if member.isfile():
-                    data = b"" if headers_only else _data(tar, member)
-                    yield key, extension.lower(), data
+                last, held = key, member.size + (held if key == last else 0)
+                refusal = _refusal(member, held)
+                if refusal is not None:
+                    yield key, *refusal
                 elif not member.isdir():
-                    yield key, "not_a_file", f"{member.name!r} is a link or a device"
+                    yield key, extension.lower(), b"" if headers_only else _data(tar, member)
                 at = f"byte {member.offset_data + -(-member.size // _BLOCK) * _BLOCK}"
+    except OSError as error:
+        if error.errno is not None:  # of the disk, not of what a decompressor found
+            raise
+        yield "", *_cut(at, error)
     except _DAMAGE as error:
-        yield "", "truncated_archive", f"the tar can't be read after {at}: {error}"
+        yield "", *_cut(at, error)
+
+
+def _cut(at: str, error: BaseException) -> tuple[str, str]:
+    what = " ".join(str(error).split()) or type(error).__name__
+    return "truncated_archive", f"the tar can't be read after {at}: {what}"
+
+
+def _refusal(member: tarfile.TarInfo, held: int) -> tuple[str, str] | None:
+    """Why a member is not read: the reason, and what it is."""
+    if member.issparse() or not (member.isfile() or member.isdir()):
+        return "not_a_file", f"{member.name!r} is a link, a device or a sparse file"
+    if held > MAX_SAMPLE_BYTES:
+        return "too_large", f"{held} bytes with {member.name!r} (limit {MAX_SAMPLE_BYTES})"
+    return None
 
 
 def _data(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = tar.extractfile(member)
-    data = stream.read() if stream is not None else b""
+    data = b""
+    if stream is not None:
+        data = b"".join(iter(partial(stream.read, _READ_BYTES), b""))
     if len(data) != member.size:
         raise EOFError(f"{member.name!r} has {len(data)} of {member.size} bytes")
     return data

@@ -19,7 +19,7 @@ def score(build: Build) -> Iterator[str]:
     """Bring the columns up to date."""
     _sweep(build)
     resolved = build.score()
-    yield f"columns: {', '.join(instance.name for instance in resolved.instances)}"
+    yield f"columns: {', '.join(instance.name for instance in resolved.instances) or 'none'}"
 
 
 def select(build: Build) -> Iterator[str]:

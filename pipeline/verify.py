@@ -14,12 +14,18 @@ from pipeline.errors import CurationError, DamagedFile
 from pipeline.manifest import check_ledger
 from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
+from pipeline.verdicts import FAILED, KEPT
 
 
 def check(out: str) -> str:
     """What was checked, in a line. Raises DamagedFile with every promise that is broken."""
     record = open_record(out)
-    problems = [*pool_problems(record), *column_problems(record), *export_problems(record)]
+    problems = [
+        *pool_problems(record),
+        *column_problems(record),
+        *verdict_problems(record),
+        *export_problems(record),
+    ]
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems[:50])
         more = f"\n  and {len(problems) - 50} more" if len(problems) > 50 else ""
@@ -80,21 +86,43 @@ def column_problems(record: BuildRecord) -> Iterator[str]:
                 yield str(error)
 
 
-def export_problems(record: BuildRecord) -> Iterator[str]:
-    """Where the manifest and the training shards disagree."""
-    manifest = record.manifest()
-    if manifest is None:
-        yield f"{storage.join(record.out, 'shards')}: there is no manifest.json, so no export"
-        return
+def verdict_problems(record: BuildRecord) -> Iterator[str]:
+    """Verdicts that are missing, damaged, about other rows, or not as their summary counts them."""
     try:
-        check_ledger(manifest["ledger"])
+        verdicts = record.verdicts()
+        counted: Counter[str] = Counter()
+        for shard in record.pool.shards:
+            table = verdicts.of_shard(shard.name)
+            counted.update(table["verdict"].to_pylist())
+            if pool.keys_digest(table["key"]) != shard.keys:
+                yield f"{verdicts.folder}: is about other rows than shard {shard.name} has"
     except CurationError as error:
         yield str(error)
+        return
+    summary = verdicts.summary
+    said = {KEPT: summary["kept"], FAILED: sum(summary["failed"].values()), **summary["dropped"]}
+    if +counted != +Counter(said):
+        yield f"{verdicts.folder}: holds {dict(counted)}, its summary says {said}"
+
+
+def export_problems(record: BuildRecord) -> Iterator[str]:
+    """Where the manifest and the training shards disagree."""
     folder = storage.join(record.out, "shards")
+    try:
+        manifest = record.manifest()
+        if manifest is None:
+            yield f"{folder}: there is no manifest.json, so no export"
+            return
+        check_ledger(manifest["ledger"])
+        if manifest["selection"] != record.verdicts().digest:
+            yield f"{folder}: was exported from another selection than the one in verdicts/"
+    except DamagedFile as error:
+        yield str(error)
+        return
+    except CurationError as error:
+        yield str(error)
     for name, digest in manifest["files"].items():
         yield from _file_problems(storage.join(folder, name), digest)
-    if manifest["selection"] != record.verdicts().digest:
-        yield f"{folder}: was exported from another selection than the one in verdicts/"
     keys: set[str] = set()
     for shard in manifest["shards"]:
         yield from _shard_problems(storage.join(folder, shard["name"]), shard, keys)
@@ -138,9 +166,15 @@ def _sample_problems(path: str, key: str, parts: Mapping[str, bytes]) -> Iterato
     if "json" not in parts or "txt" not in parts:
         yield f"{path}: {key} has no json or no txt"
         return
-    fields = json.loads(parts["json"])
+    try:
+        fields = json.loads(parts["json"])
+        text = str(fields["caption"]).encode()
+        key_, sha = fields["key"], fields["sha256"]
+    except (ValueError, TypeError, KeyError):
+        yield f"{path}: the json of {key} is damaged"
+        return
     image = next((data for name, data in parts.items() if name not in ("json", "txt")), b"")
-    if fields["key"] != key or fields["caption"].encode() != parts["txt"]:
+    if key_ != key or text != parts["txt"]:
         yield f"{path}: the json of {key} is about another sample"
-    if fields["sha256"] != hashlib.sha256(image).hexdigest():
+    if sha != hashlib.sha256(image).hexdigest():
         yield f"{path}: the image of {key} is not the one its json describes"
