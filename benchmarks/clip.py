@@ -40,7 +40,21 @@ SMALL = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 96, "heads": 2, "layers": 2},
 }
 SIZES = {"usual": ((512, 384), (384, 512), (640, 427), (480, 480)), "large": ((1600, 1200),)}
-WORDS = "a red car on the road near old town with two dogs and blue sky in summer light".split()
+WORDS = (
+    "a",
+    "red",
+    "car",
+    "on",
+    "the",
+    "road",
+    "near",
+    "old",
+    "town",
+    "two",
+    "dogs",
+    "blue",
+    "sky",
+)
 RECIPE = """\
 sources: {{photos: {{folder: photos/}}}}
 score: {{clip: {{model: "local-dir:{model}", batch_size: {batch}}}}}

@@ -2,6 +2,7 @@
 
     python benchmarks/duplicates.py planted 1000000
     python benchmarks/duplicates.py skewed 1000000 --distance 10
+    python benchmarks/duplicates.py placeholder 1000000 --merge-captions
     python benchmarks/duplicates.py captions 10000000
 
 One case per process: the peak is that of the whole process, the made-up input included.
@@ -144,12 +145,15 @@ def main() -> None:
     parser.add_argument("case", choices=[*HASHES, "captions", "images"])
     parser.add_argument("rows", type=int)
     parser.add_argument("--distance", type=int, default=4)
+    parser.add_argument("--merge-captions", action="store_true")
     asked = parser.parse_args()
     rng = np.random.default_rng(7)
     scorer: Duplicates | Frequency
     if asked.case in HASHES:
         rows = picture_rows(rng, HASHES[asked.case](rng, asked.rows))
-        scorer = Duplicates(distance=asked.distance)
+        if asked.merge_captions:
+            rows = rows.append_column("caption", caption_rows(rng, asked.rows)["caption"])
+        scorer = Duplicates(distance=asked.distance, merge_captions=asked.merge_captions)
     else:
         rows = caption_rows(rng, asked.rows)
         scorer = Frequency("image" if asked.case == "images" else "caption")

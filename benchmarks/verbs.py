@@ -63,6 +63,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.tar")):
             seen += 1
 print(seen)
 """
+_ALSO = ("imagededup", "aiohttp")  # what it imports and does not ask for
 RIVAL = """\
 project_name: bench
 dataset_path: {table}
@@ -125,7 +126,7 @@ def rival_row(work: Path, photos: Path, count: int) -> list[str]:
     env = work / "data-juicer"
     if not (env / "bin" / "dj-process").exists():
         subprocess.run([python(), "-m", "venv", str(env)], check=True)
-        install = [str(env / "bin" / "pip"), "install", "-q", "py-data-juicer==1.6.1", "imagededup"]
+        install = [str(env / "bin" / "pip"), "install", "-q", "py-data-juicer==1.6.1", *_ALSO]
         subprocess.run(install, check=True)
     rows = work / "rows.jsonl"
     with rows.open("w") as stream:

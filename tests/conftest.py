@@ -1,6 +1,7 @@
 """What tests share: folders of pairs built in code, and builds over them."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +70,14 @@ def tree(folder: Path | str, *patterns: str) -> dict[str, bytes]:
 
 
 PROMISED = ("pool/*", "columns/**/*", "verdicts/*", "shards/*")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that needs a Debian program is skipped without it; in CI, which installs it, it fails."""
+    for mark in item.iter_markers("system"):
+        for program in mark.args:
+            if shutil.which(program) is None:
+                message = f"needs the program {program}"
+                if os.environ.get("CI"):
+                    pytest.fail(message, pytrace=False)
+                pytest.skip(message)
