@@ -1,6 +1,6 @@
 """Prints images per second of open_clip scoring: this project beside a bare torch loop.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/clip.py [--images 384] [--rounds 5]
+    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/clip.py [--images 256] [--rounds 7]
 
 Both read the same pool tar, decode, prepare, encode and compare, with the same weights (random
 ones, saved as a model folder) and the same batch; loading the model is in neither. The rounds of
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,35 +93,31 @@ def save_photos(folder: Path, sizes: tuple[tuple[int, int], ...], count: int) ->
         (folder / f"{number:05d}.txt").write_text(caption)
 
 
+Pair = tuple[torch.Tensor, str]
+
+
+def read_pairs(tar: str, prepare: Callable[[Image.Image], torch.Tensor]) -> Iterator[Pair]:
+    """The pairs of a tar, decoded and prepared one by one."""
+    with tarfile.open(tar) as members:
+        for member in members:
+            data = members.extractfile(member).read()
+            if member.name.endswith(".jpg"):
+                image = prepare(Image.open(BytesIO(data)).convert("RGB"))
+            elif member.name.endswith(".txt"):
+                yield image, data.decode()
+
+
 def bare(tar: str, model_name: str) -> Callable[[], list[float]]:
     """The loop that anybody would write, over one tar: returns the cosines in order."""
     model, prepare = open_clip.create_model_from_pretrained(model_name)
     model.eval()
     tokenize = open_clip.get_tokenizer(model_name)
 
-    def pairs() -> Iterator[tuple[torch.Tensor, str]]:
-        with tarfile.open(tar) as members:
-            for member in members:
-                data = members.extractfile(member).read()
-                if member.name.endswith(".jpg"):
-                    image = prepare(Image.open(BytesIO(data)).convert("RGB"))
-                elif member.name.endswith(".txt"):
-                    yield image, data.decode()
-
-    def batches() -> Iterator[list[tuple[torch.Tensor, str]]]:
-        batch = []
-        for pair in pairs():
-            batch.append(pair)
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
     def run() -> list[float]:
         scores: list[float] = []
+        pairs = read_pairs(tar, prepare)
         with torch.inference_mode():
-            for batch in batches():
+            while batch := list(islice(pairs, BATCH)):
                 images, texts = zip(*batch, strict=True)
                 seen = model.encode_image(torch.stack(images), normalize=True)
                 read = model.encode_text(tokenize(list(texts)), normalize=True)
@@ -195,8 +192,8 @@ def compare(work: Path, model: Path, sizes: str, images: int, rounds: int) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=384)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     vit = open_clip.get_model_config("ViT-B-32")
     with tempfile.TemporaryDirectory() as folder:

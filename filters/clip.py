@@ -18,6 +18,11 @@ from filters.clip_weights import Loaded, Source
 
 EMBEDDED = "embedded"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TEXT_LENGTH = 2000
+"""Characters of a text that are tokenised: open_clip takes time by the square of a word's length,
+a minute for 50,000 letters, and models read 77 tokens or so."""
+_RIBBON = 20  # times as long as wide: open_clip would enlarge such a picture to gigabytes
+_WORDS = 100_000  # that a tokenizer may remember; open_clip's forgets none by itself
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -126,9 +131,10 @@ class ClipScore:
             cut, blank = [False] * len(texts), [not text.strip() for text in texts]
         else:
             loaded = self._load()
-            tokens = loaded.tokenize(texts)
+            starts = [text.strip()[:TEXT_LENGTH] for text in texts]
+            tokens = _tokens(loaded, starts)
             seen, read = _encode(loaded, batch["image"], tokens, self.batch_size)
-            cut, blank = _are_cut(loaded, texts, tokens), _are_blank(loaded, texts, tokens)
+            cut, blank = _are_cut(loaded, starts, tokens), _are_blank(loaded, starts, tokens)
         scores = np.einsum("ij,ij->i", seen, read)
         if not np.isfinite(scores).all():
             raise ValueError("what the model says is NaN or infinite")
@@ -161,10 +167,9 @@ def _encode_batch(
 ) -> tuple[Floats, Floats]:
     """Features of one batch, filled up to `size` so that no value depends on its companions."""
     import torch
-    from PIL import Image
 
     count = len(images)
-    pixels = torch.stack([loaded.transform(Image.fromarray(image)) for image in images])
+    pixels = torch.stack([_prepared(loaded, image) for image in images])
     if count < size:
         pixels = torch.cat([pixels, pixels.new_zeros((size - count, *pixels.shape[1:]))])
         tokens = torch.cat([tokens, tokens[-1:].expand(size - count, -1)])
@@ -175,8 +180,21 @@ def _encode_batch(
     return seen[:count].float().cpu().numpy(), read[:count].float().cpu().numpy()
 
 
+def _prepared(loaded: Loaded, image: Pixels) -> Any:
+    """What the model sees of a picture; of a ribbon whose ends are cut off, the middle alone."""
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    most = _RIBBON * min(height, width)
+    if loaded.crops and max(height, width) > most:
+        top, left = max(0, height - most) // 2, max(0, width - most) // 2
+        image = image[top : top + most, left : left + most]
+    return loaded.transform(Image.fromarray(image))
+
+
 def _unit(vectors: Floats) -> Floats:
-    result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # of zeros NaN, which is refused
+        result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
 
 
@@ -191,6 +209,16 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _tokens(loaded: Loaded, texts: list[str]) -> Any:
+    """Tokens [n, context]; the tokenizer's memory of words is bounded."""
+    words = getattr(loaded.tokenize, "cache", {})
+    if len(words) > _WORDS:
+        special = {word: parts for word, parts in words.items() if word == parts}
+        words.clear()
+        words.update(special)
+    return loaded.tokenize(texts)
 
 
 def _are_blank(loaded: Loaded, texts: list[str], tokens: Any) -> list[bool]:

@@ -55,12 +55,17 @@ class Source(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A model ready to encode; `empty` [1, context] are the tokens of the empty text."""
+    """A model ready to encode.
+
+    `empty` [1, context] are the tokens of the empty text; `crops` says that of a picture the
+    middle square is seen, not all.
+    """
 
     model: Any
     transform: Any
     tokenize: Any
     empty: Any
+    crops: bool
     device: str
     dtype: Any
 
@@ -229,7 +234,8 @@ def _load(source: Source) -> Loaded:
         _merge_branches(model.visual, dtype)
     _lower_loose_parameters(model, dtype)
     tokenize = _tokenizer(source.model)
-    return Loaded(model, transform, tokenize, tokenize([""]), source.device, dtype)
+    crops = model.visual.preprocess_cfg["resize_mode"] == "shortest"
+    return Loaded(model, transform, tokenize, tokenize([""]), crops, source.device, dtype)
 
 
 def _merge_branches(visual: Any, dtype: Any) -> None:

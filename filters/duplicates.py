@@ -60,7 +60,7 @@ class Duplicates:
     min_contrast: float = 2.0
     min_bits: int = 12
     merge_captions: bool = False
-    max_captions: int = 32
+    max_captions: int = 10
 
     version: ClassVar[int] = 1
     gathers_by: ClassVar[str | None] = None

@@ -8,13 +8,14 @@ import hashlib
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+Column = Any  # an array of Arrow, whole or in chunks: Arrow comes without types
 Codes = NDArray[np.int64]  # equal numbers from 0 on for equal values, -1 for NULL
 
 _WRITES = {
@@ -56,7 +57,7 @@ class Frequency:
             return "image_sha256"
         return None if self.fold else "caption"
 
-    def gather_key(self, rows: pa.Table) -> pa.Array:
+    def gather_key(self, rows: pa.Table) -> Column:
         """A number (uint64) per row; rows of equal number must meet in one call of `reduce`.
 
         Depends on nothing but the row. NULL where the row counts for no other and is NULL itself.
@@ -79,7 +80,7 @@ class Frequency:
             counts[1] = pc.if_else(pc.equal(counts[1], 0), None, counts[1])
         return pa.table(counts, schema=self.writes)
 
-    def _texts(self, rows: pa.Table) -> Iterator[pa.Array]:
+    def _texts(self, rows: pa.Table) -> Iterator[Column]:
         for chunk in rows["caption"].cast(pa.large_string()).chunks:
             yield from _folded(chunk) if self.fold else [chunk]
 
@@ -89,7 +90,7 @@ def fold_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _folded(texts: pa.Array) -> Iterator[pa.Array]:
+def _folded(texts: Column) -> Iterator[Column]:
     for start in range(0, len(texts), _FOLDED_AT_ONCE):
         some = texts.slice(start, _FOLDED_AT_ONCE).to_pylist()
         folded = [None if text is None else fold_text(text) for text in some]
@@ -100,25 +101,26 @@ def _digest(text: str | None) -> bytes | None:
     return None if text is None else hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def _codes(values: pa.ChunkedArray) -> Codes:
+def _codes(values: Column) -> Codes:
     chunks = values.dictionary_encode().chunks
     parts = [pc.fill_null(chunk.indices, -1).to_numpy().astype(np.int64) for chunk in chunks]
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _rows_with(codes: Codes) -> pa.Array:
+def _rows_with(codes: Codes) -> Column:
     return _per_row(np.bincount(codes[codes >= 0]), codes)
 
 
-def _partners(codes: Codes, others: Codes) -> pa.Array:
+def _partners(codes: Codes, others: Codes) -> Column:
     """How many different `others` the rows of the row's code have."""
     both = (codes >= 0) & (others >= 0)
     span = int(others.max(initial=0)) + 1
-    pairs = np.unique(codes[both] * span + others[both])
+    pairs = np.sort(codes[both] * span + others[both])
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return _per_row(np.bincount(pairs // span, minlength=int(codes.max(initial=-1)) + 1), codes)
 
 
-def _per_row(counts: NDArray[np.int64], codes: Codes) -> pa.Array:
+def _per_row(counts: NDArray[np.int64], codes: Codes) -> Column:
     known = codes >= 0
     values = np.zeros(len(codes), np.int32)
     values[known] = counts[codes[known]]

@@ -1,6 +1,11 @@
-"""What describes an export to others: sizes for training code, a dataset card, a Croissant file."""
+"""What describes an export to others: sizes for training code, a dataset card, a Croissant file.
+
+The card's head is for the Hugging Face hub, and `mlcroissant` reads the Croissant file. Neither
+carries a date: two exports of one recipe have equal cards.
+"""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +19,7 @@ _CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -34,6 +40,7 @@ _CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -55,44 +62,80 @@ def dataset_name(manifest: Mapping[str, Any]) -> str:
 
 def readme(manifest: Mapping[str, Any]) -> bytes:
     """A dataset card: what it is, where every row went, how it was made, how to load it."""
-    return "\n".join(_card(manifest)).encode("utf-8")
+    names = [shard["name"] for shard in manifest["shards"]]
+    head, use = (_front_matter(manifest), _use(names)) if names else ((), ())
+    lines = [*head, *_summary(manifest), *_rows(manifest), *use, *_origin(manifest)]
+    return "\n".join(lines).encode("utf-8")
 
 
-def _card(manifest: Mapping[str, Any]) -> Iterator[str]:
-    ledger, shards = manifest["ledger"], manifest["shards"]
+def _front_matter(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What the hub and `datasets` need to know: that the tars, and no other file, are the data."""
+    yield "---"
+    yield f"pretty_name: {json.dumps(dataset_name(manifest), ensure_ascii=False)}"
+    yield "tags: [webdataset, image-text]"
+    yield 'configs: [{config_name: default, data_files: [{split: train, path: "*.tar"}]}]'
+    yield "---\n"
+
+
+def _summary(manifest: Mapping[str, Any]) -> Iterator[str]:
+    written, shards = manifest["ledger"]["written"], manifest["shards"]
     size = sum(shard["size_bytes"] for shard in shards)
+    what = f"image–text pairs in {len(shards)} webdataset tars ({size / 1e6:,.1f} MB)"
+    if not shards:
+        what = "entries, and no images: a list of what was chosen"
     yield f"# {dataset_name(manifest)}\n"
-    yield (
-        f"{ledger['written']:,} image–text pairs in {len(shards)} webdataset tars"
-        f" ({size / 1e6:,.1f} MB), made by pairmill {manifest['versions']['pairmill']}.\n"
-    )
+    yield f"{written:,} {what}, made by pairmill {manifest['versions']['pairmill']}.\n"
+
+
+def _rows(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The ledger as a table; steps in the order they were taken in."""
+    ledger = manifest["ledger"]
+    steps = {step["name"]: place for place, step in enumerate(manifest["steps"])}
     yield "## Where every row went\n"
     yield "| | rows |\n|---|---:|"
     yield f"| came in | {ledger['rows_in']:,} |"
-    for reason, count in ledger["failed"].items():
+    for reason, count in sorted(ledger["failed"].items()):
         yield f"| failed: {reason} | {count:,} |"
-    for step, count in ledger["dropped"].items():
+    # What is no step of the recipe, such as takedowns, is done before all steps.
+    for step, count in sorted(ledger["dropped"].items(), key=lambda kv: (steps.get(kv[0], -1), kv)):
         yield f"| dropped by `{step}` | {count:,} |"
     yield f"| kept | {ledger['kept']:,} |"
-    for reason, count in ledger["not_exported"].items():
+    for reason, count in sorted(ledger["not_exported"].items()):
         yield f"| kept but not exported: {reason} | {count:,} |"
     yield f"\n{ledger['copies']:,} copies of the kept rows were chosen.\n"
+
+
+def _use(names: Sequence[str]) -> Iterator[str]:
+    """What a sample is, and how three loaders read the tars."""
     yield "## A sample\n"
     yield (
         "Each sample has an image, a `.txt` with the caption, and a `.json` with `key`, `caption`,"
         " `width`, `height`, `sha256` of the image, and three strings of JSON: `captions` (all"
         " that came with the image), `columns` (what was measured), `provenance`.\n"
     )
+    pattern = _pattern(names)
     yield "## Load it\n"
-    pattern = _pattern([shard["name"] for shard in shards])
     yield "```python\nimport webdataset as wds"
-    yield f'pairs = wds.WebDataset("{pattern}").decode("pil").to_tuple("jpg;webp", "txt")\n```\n'
+    yield f'pairs = wds.WebDataset("{pattern}").decode("pil").to_tuple("jpg;webp", "txt")\n'
+    yield "from datasets import load_dataset"
+    yield 'rows = load_dataset("webdataset", data_files="*.tar", split="train")\n```\n'
+    yield "```sh"
+    yield f"python -m open_clip_train.main --dataset-type webdataset --train-data '{pattern}' ..."
+    yield "```\n"
+    yield (
+        "`sizes.json` tells `open_clip_train` how many samples there are; it needs webdataset"
+        " before 0.2.96.\n"
+    )
+
+
+def _origin(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "## Licences\n"
     yield (
         "The images and captions keep the licences of their sources; `provenance` in each sample"
         " says where it came from. The recipe below and this card grant none.\n"
     )
-    yield f"## The recipe\n\n```yaml\n{manifest['recipe'].rstrip()}\n```\n"
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", manifest["recipe"])), default=0))
+    yield f"## The recipe\n\n{fence}yaml\n{manifest['recipe'].rstrip()}\n{fence}\n"
 
 
 def _pattern(names: Sequence[str]) -> str:
@@ -103,19 +146,12 @@ def _pattern(names: Sequence[str]) -> str:
 
 
 def croissant(manifest: Mapping[str, Any]) -> bytes:
-    """A Croissant 1.0 description: the tars as files, one record per sample."""
-    tars = [
-        {
-            "@type": "cr:FileObject",
-            "@id": shard["name"],
-            "name": shard["name"],
-            "contentUrl": shard["name"],
-            "contentSize": f"{shard['size_bytes']} B",
-            "encodingFormat": "application/x-tar",
-            "sha256": shard["sha256"],
-        }
-        for shard in manifest["shards"]
-    ]
+    """A Croissant 1.0 description: the tars as files, and a record set per kind of member.
+
+    Records of one sample have one key. They are no joint records because `mlcroissant` reads one
+    content per record of an archive, and joins no more than two sets of files.
+    """
+    tars = [_tar(shard) for shard in manifest["shards"]]
     value = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -127,55 +163,71 @@ def croissant(manifest: Mapping[str, Any]) -> bytes:
         ),
         "version": "1.0.0",
         "license": "The licences of the sources; see provenance in each sample.",
+        "citeAs": "The sources that provenance in each sample names.",
         "url": "README.md",
-        "distribution": [*tars, *_file_sets([tar["@id"] for tar in tars])] if tars else [],
-        "recordSet": [_records()] if tars else [],
+        "distribution": [*tars, *(_files(kind, tars) for kind in _KINDS)] if tars else [],
+        "recordSet": [_records(kind) for kind in _KINDS] if tars else [],
     }
     return json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8") + b"\n"
 
 
-def _file_sets(tars: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    kinds = {
-        "images": ("image/jpeg", ["*.jpg", "*.webp"]),
-        "texts": ("text/plain", ["*.txt"]),
-        "jsons": ("application/json", ["*.json"]),
+def _tar(shard: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": shard["name"],
+        "name": shard["name"],
+        "contentUrl": shard["name"],
+        "contentSize": f"{shard['size_bytes']} B",
+        "encodingFormat": "application/x-tar",
+        "sha256": shard["sha256"],
     }
-    for name, (encoding, includes) in kinds.items():
-        yield {
-            "@type": "cr:FileSet",
-            "@id": name,
-            "name": name,
-            "containedIn": [{"@id": tar} for tar in tars],
-            "encodingFormat": encoding,
-            "includes": includes,
-        }
 
 
-def _records() -> dict[str, Any]:
+# Kinds of members: their formats, the endings of their names, the type of a field.
+_KINDS: dict[str, tuple[list[str], list[str], str]] = {
+    "image": (["image/jpeg", "image/webp"], ["*.jpg", "*.webp"], "sc:ImageObject"),
+    "text": (["text/plain"], ["*.txt"], "sc:Text"),
+    "json": (["application/json"], ["*.json"], "sc:Text"),
+}
+
+
+def _files(kind: str, tars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    encodings, includes, _ = _KINDS[kind]
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"{kind}-files",
+        "name": f"{kind}-files",
+        "containedIn": [{"@id": tar["@id"]} for tar in tars],
+        "encodingFormat": encodings,
+        "includes": includes,
+    }
+
+
+def _records(kind: str) -> dict[str, Any]:
+    name = f"{kind}s"
+    key = _field(kind, "key", "sc:Text", "filename", "^(.+)\\.[^.]+$")
     return {
         "@type": "cr:RecordSet",
-        "@id": "samples",
-        "name": "samples",
-        "key": {"@id": "samples/key"},
-        "field": [
-            _field("key", "sc:Text", "images", "filename", "^(.+)\\.[^.]+$"),
-            _field("image", "sc:ImageObject", "images", "content"),
-            _field("caption", "sc:Text", "texts", "content"),
-            _field("json", "sc:Text", "jsons", "content"),
-        ],
+        "@id": name,
+        "name": name,
+        "key": {"@id": key["@id"]},
+        "field": [key, _field(kind, kind, _KINDS[kind][2], "content")],
     }
 
 
 def _field(
-    name: str, kind: str, files: str, extract: str, regex: str | None = None
+    kind: str, name: str, data_type: str, extract: str, regex: str | None = None
 ) -> dict[str, Any]:
-    source: dict[str, Any] = {"fileSet": {"@id": files}, "extract": {"fileProperty": extract}}
+    source: dict[str, Any] = {
+        "fileSet": {"@id": f"{kind}-files"},
+        "extract": {"fileProperty": extract},
+    }
     if regex is not None:
         source["transform"] = {"regex": regex}
     return {
         "@type": "cr:Field",
-        "@id": f"samples/{name}",
-        "name": f"samples/{name}",
-        "dataType": kind,
+        "@id": f"{kind}s/{name}",
+        "name": name,
+        "dataType": data_type,
         "source": source,
     }

@@ -54,10 +54,16 @@ def _module(module_name: str, target: str, name: str) -> ModuleType:
             raise RecipeError(message) from error
         raise RecipeError(f"no module {module_name!r} for scorer {name!r}") from error
     except (Exception, SystemExit) as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{os.path.basename(where.filename)}:{where.lineno}"
-        what = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise RecipeError(f"module {module_name!r} can't be imported: {what} ({place})") from error
+        what = f"{type(error).__name__}: {error}".rstrip(": ") + _place(error)
+        raise RecipeError(f"module {module_name!r} can't be imported: {what}") from error
+
+
+def _place(error: BaseException) -> str:
+    """` (file:line)` of the last line that ran; of a syntax error nothing, it says that itself."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, SyntaxError):
+        return ""
+    return f" ({os.path.basename(where.filename)}:{where.lineno})"
 
 
 @cache

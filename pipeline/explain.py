@@ -140,12 +140,30 @@ def _written(record: BuildRecord, found: Found) -> Iterator[str]:
     from pipeline.export import copy_key
 
     keys = {copy_key(found.base["key"], copy).hex() for copy in range(times)}
+    places = list(_places(record, manifest, keys))
+    yield from places or [f"  shard     not written: {_lost(record, manifest, found)}"]
+
+
+def _places(record: BuildRecord, manifest: dict[str, Any], keys: set[str]) -> Iterator[str]:
     for shard in manifest["shards"]:
         path = storage.join(record.out, "shards", shard["name"])
+        if not storage.exists(path):
+            yield f"  shard     {shard['name']} is missing; export again"
+            continue
         names = (sample.key for sample in read_shard(path, headers_only=True))
         for position, name in enumerate(names):
             if name in keys:
                 yield f"  shard     {shard['name']}, sample {position}, as {name}"
+
+
+def _lost(record: BuildRecord, manifest: dict[str, Any], found: Found) -> str:
+    """Why a kept row is in no shard, as the first pass of the export has recorded it."""
+    ledger = storage.join(record.out, "ledger", f"render-{manifest['export']}")
+    for name in storage.files_below(ledger):
+        stats = storage.read_json(storage.join(ledger, name)).get("stats", {})
+        if found.key in stats.get("failed_keys", {}):
+            return str(stats["failed_keys"][found.key])
+    return "the export is a list of uids" if "subset.npy" in manifest["files"] else "unknown"
 
 
 def _short(text: str | None) -> str:

@@ -5,7 +5,6 @@ selection. A pack is complete or absent, and names the digest of every shard in 
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,12 +26,15 @@ class Pack:
     path: str
     label: str
     groups: dict[str, int]
+    footer: pq.FileMetaData  # parsed once: that of thousands of row groups takes a while
 
     def read(self, digests: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         """The rows of some shards, in the order given. Raises DamagedFile when it can't be read."""
         try:
             with storage.open_input(self.path) as stream:
-                file = pq.ParquetFile(stream, page_checksum_verification=True)
+                file = pq.ParquetFile(
+                    stream, metadata=self.footer, page_checksum_verification=True
+                )
                 groups = [self.groups[digest] for digest in digests]
                 return file.read_row_groups(groups, columns=columns, use_threads=True)
         except (pa.ArrowException, OSError) as error:
@@ -44,8 +46,7 @@ def open_pack(path: str, label: str) -> Pack | None:
     """The pack at `path` if it is there and is of what `label` names."""
     if not storage.exists(path):
         return None
-    stamp = os.stat(storage.local(path)).st_mtime_ns if storage.is_local(path) else 0
-    pack = _opened(path, stamp)
+    pack = _opened(path, storage.stamp(path))
     return pack if pack is not None and pack.label == label else None
 
 
@@ -53,12 +54,14 @@ def open_pack(path: str, label: str) -> Pack | None:
 def _opened(path: str, _stamp: int) -> Pack | None:
     try:
         with storage.open_input(path) as stream:
-            metadata = pq.read_metadata(stream).metadata or {}
+            footer = pq.read_metadata(stream)
+        metadata = footer.metadata or {}
         digests = json.loads(metadata[b"digests"])
     except (pa.ArrowException, OSError, KeyError, ValueError):  # not a pack, or a damaged one
         return None
     label = metadata.get(b"label", b"").decode()
-    return Pack(path, label, {digest: group for group, digest in enumerate(digests)})
+    groups = {digest: group for group, digest in enumerate(digests)}
+    return Pack(path, label, groups, footer)
 
 
 def write_pack(

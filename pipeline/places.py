@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.errors import CurationError, DamagedFile
+from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.recipe import Recipe
 from pipeline.recipe_errors import first_key
 from pipeline.record import read_manifest
@@ -23,7 +23,10 @@ def check_places(recipe: Recipe, root: str, out: str) -> None:
     written = [storage.join(place, name) for place in {root, out} for name in OWN]
     for name, section in recipe.sources.items():
         pattern = recipe.resolve(getattr(section, first_key(type(section))))
-        fixed, is_deep = _fixed(pattern)
+        try:
+            fixed, is_deep = _fixed(pattern)
+        except RecipeError as error:  # a URL of no file system
+            raise recipe.error(error.message, "sources", name) from error
         for place in written:
             if _is_within(fixed, place):
                 message = f"source {name!r}: lies in {place}, where this build writes"

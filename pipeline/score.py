@@ -310,7 +310,7 @@ class Result:
         batch = {n: list(column) for n, column in zip(scorer.reads, columns, strict=True)}
         try:
             scores = scorer(batch)
-        except Exception as error:  # noqa: BLE001 – the named place; see the docstring
+        except Exception as error:  # the named place; see the module's docstring
             if len(ready) > 1:
                 middle = len(ready) // 2
                 self._score_batch(ready[:middle])

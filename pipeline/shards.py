@@ -5,6 +5,7 @@ is ever extracted to disk, links are not followed, and every group of members be
 a reason.
 """
 
+import errno
 import gzip
 import lzma
 import tarfile
@@ -80,7 +81,7 @@ def _members(stream: IO[bytes], headers_only: bool) -> Iterator[tuple[str, str, 
                     yield key, extension.lower(), b"" if headers_only else _data(tar, member)
                 at = f"byte {member.offset_data + -(-member.size // _BLOCK) * _BLOCK}"
     except OSError as error:
-        if error.errno is not None:  # of the disk, not of what a decompressor found
+        if error.errno not in (None, errno.EINVAL):  # of the disk, not of a decompressor or a seek
             raise
         yield "", *_cut(at, error)
     except _DAMAGE as error:

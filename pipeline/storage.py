@@ -86,6 +86,11 @@ def size(path: str) -> int:
     return int(system.size(name))
 
 
+def stamp(path: str) -> int:
+    """Another number when a local file has been written anew; of other files nothing is known."""
+    return os.stat(local(path)).st_mtime_ns if is_local(path) else 0
+
+
 def open_input(path: str) -> IO[bytes]:
     """Open a file for reading in binary, seekable.
 

@@ -75,15 +75,20 @@ class Verdicts:
             yield _read(self._path(file))
 
 
-@lru_cache(maxsize=2)
 def _read(path: str) -> pa.Table:
+    """The rows of a file; those read last are kept, as long as the file stays as it is."""
     try:
-        with storage.open_input(path) as stream:
-            return pq.read_table(stream, page_checksum_verification=True)
+        return _read_once(path, storage.stamp(path))
     except (pa.ArrowException, OSError) as error:
         what = storage.first_line(error)
         message = f"{path}: can't be read, remove it and select again: {what}"
         raise DamagedFile(message) from error
+
+
+@lru_cache(maxsize=2)
+def _read_once(path: str, _stamp: int) -> pa.Table:
+    with storage.open_input(path) as stream:
+        return pq.read_table(stream, page_checksum_verification=True)
 
 
 def open_verdicts(folder: str, digest: str | None = None) -> Verdicts | None:
@@ -118,7 +123,6 @@ def clear(folder: str) -> None:
     for name in storage.files_below(folder):
         if _OURS.fullmatch(name):  # a folder of this name may hold what others put there
             storage.remove(storage.join(folder, name))
-    _read.cache_clear()
 
 
 class VerdictWriter:

@@ -3,11 +3,14 @@
 Reads everything it speaks of and changes nothing. It lists all that is wrong, not the first.
 """
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import pyarrow.compute as pc
 
 from pipeline import pool, storage
 from pipeline.errors import CurationError, DamagedFile
@@ -93,7 +96,8 @@ def verdict_problems(record: BuildRecord) -> Iterator[str]:
         counted: Counter[str] = Counter()
         for shard in record.pool.shards:
             table = verdicts.of_shard(shard.name)
-            counted.update(table["verdict"].to_pylist())
+            for pair in pc.value_counts(table["verdict"]).to_pylist():
+                counted[pair["values"]] += pair["counts"]
             if pool.keys_digest(table["key"]) != shard.keys:
                 yield f"{verdicts.folder}: is about other rows than shard {shard.name} has"
     except CurationError as error:
@@ -110,19 +114,19 @@ def export_problems(record: BuildRecord) -> Iterator[str]:
     folder = storage.join(record.out, "shards")
     try:
         manifest = record.manifest()
-        if manifest is None:
-            yield f"{folder}: there is no manifest.json, so no export"
-            return
-        check_ledger(manifest["ledger"])
-        if manifest["selection"] != record.verdicts().digest:
-            yield f"{folder}: was exported from another selection than the one in verdicts/"
     except DamagedFile as error:
         yield str(error)
         return
-    except CurationError as error:
-        yield str(error)
+    if manifest is None:
+        yield f"{folder}: there is no manifest.json, so no export"
+        return
+    yield from _ledger_problems(record, manifest)
     for name, digest in manifest["files"].items():
         yield from _file_problems(storage.join(folder, name), digest)
+    listed = {shard["name"] for shard in manifest["shards"]}
+    for name in storage.files_below(folder):
+        if name.endswith(".tar") and name not in listed:
+            yield f"{storage.join(folder, name)}: is not in the manifest"
     keys: set[str] = set()
     for shard in manifest["shards"]:
         yield from _shard_problems(storage.join(folder, shard["name"]), shard, keys)
@@ -130,16 +134,26 @@ def export_problems(record: BuildRecord) -> Iterator[str]:
         yield f"{folder}: {len(keys)} keys, the ledger says {manifest['ledger']['written']}"
 
 
+def _ledger_problems(record: BuildRecord, manifest: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        check_ledger(manifest["ledger"])
+    except CurationError as error:
+        yield str(error)
+    with contextlib.suppress(CurationError):  # of verdicts, which is said already
+        if manifest["selection"] != record.verdicts().digest:
+            yield f"{record.out}: was exported from another selection than the one in verdicts/"
+
+
 def _file_problems(path: str, digest: str) -> Iterator[str]:
     if not storage.exists(path):
-        yield f"{path}: is missing"
+        yield f"{path}: is missing; export again"
         return
     with storage.open_input(path) as stream:
         state = hashlib.sha256()
         while block := stream.read(1 << 20):
             state.update(block)
     if state.hexdigest() != digest:
-        yield f"{path}: has another sha256 than the manifest says"
+        yield f"{path}: has another sha256 than the manifest says; remove it and export again"
 
 
 def _shard_problems(path: str, shard: Mapping[str, Any], keys: set[str]) -> Iterator[str]:

@@ -73,7 +73,7 @@ PROMISED = ("pool/*", "columns/**/*", "verdicts/*", "shards/*")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test that needs a Debian program is skipped without it; in CI, which installs it, it fails."""
+    """Without the Debian program it needs a test is skipped; in CI, which installs it, it fails."""
     for mark in item.iter_markers("system"):
         for program in mark.args:
             if shutil.which(program) is None:

@@ -17,7 +17,7 @@ from filters.clip_weights import Source, load
 from pipeline.errors import RecipeError, ShardsFailed
 from pipeline.instances import fingerprint
 from tests.conftest import RECIPE, tree
-from tests.filters.tiny_models import CONTEXT, KINDS, WORDS, save_model
+from tests.filters.tiny_models import CONTEXT, KINDS, save_model
 from tests.pictures import photo
 
 TEXTS = ["a red car", "a dog and a house", "two big dogs near the old road", "blue"]
@@ -109,6 +109,38 @@ def test_a_text_in_which_nothing_is_read_has_no_score(models):
     assert [score is None for score in values["clip_score"]] == [True, True, False, False]
     values = ClipScore()(given)
     assert [score is None for score in values["clip_score"]] == [True, True, False, False]
+
+
+def test_an_endless_word_costs_no_more_than_its_start(models):
+    dice = np.random.default_rng(0)
+    word = "".join(map(chr, dice.integers(97, 123, 10**6)))
+    values = ClipScore(model=models["clip"])(batch([word, word[:2000], " " * 10**6 + "dog"]))
+    assert values["clip_truncated"] == [True, True, False]
+    assert None not in values["clip_score"]
+
+
+def test_a_ribbon_is_seen_in_the_middle_and_takes_no_memory(models):
+    ribbon = np.full((2, 2 * 10**6, 3), 100, np.uint8)
+    short = ribbon[:, : 40 * 2]
+    for kind in ("clip", "mobileclip"):
+        scorer = ClipScore(model=models[kind])
+        images = [ribbon, short, np.transpose(ribbon, (1, 0, 2))]
+        scores = scorer({"image": images, "caption": ["a dog"] * 3})["clip_score"]
+        assert scores == pytest.approx([scores[0]] * 3, abs=1e-6)
+
+
+def test_a_model_that_says_nothing_of_a_picture_is_an_error_of_that_sample(models):
+    black = np.zeros((64, 64, 3), np.uint8)  # no feature of this model is other than zero
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        ClipScore(model=models["mobileclip"])({"image": [black], "caption": ["a dog"]})
+
+
+def test_the_tokenizer_does_not_remember_every_word(models, monkeypatch):
+    monkeypatch.setattr("filters.clip._WORDS", 10)
+    scorer = ClipScore(model=models["clip"])
+    scores = [scorer(batch([f"word{i} x{i} y{i}"]))["clip_score"][0] for i in (*range(20), 0)]
+    assert len(load(Source(models["clip"])).tokenize.cache) < 20
+    assert scores[0] == scores[-1]
 
 
 @pytest.mark.parametrize("model", ["clip", "embedded"])
@@ -223,7 +255,9 @@ def test_a_model_without_weights_is_refused(models, tmp_path):
     bare = rewritten(models["clip"], tmp_path / "bare", lambda config: None)
     weights = tmp_path / "bare" / "model.safetensors"
     (tmp_path / "bare" / "second.bin").write_bytes(b"")
-    with pytest.raises(ValueError, match="one weights file, holds model.safetensors, second.bin"):
+    with pytest.raises(
+        ValueError, match=r"one weights file, holds model\.safetensors, second\.bin"
+    ):
         ClipScore(model=bare)
     (tmp_path / "bare" / "second.bin").unlink()
     scorer = ClipScore(model=bare)
@@ -359,7 +393,3 @@ def test_a_wrong_model_is_an_error_of_the_recipe(make_build):
     with pytest.raises(RecipeError, match="knows no model 'ViT-B-33'") as error:
         make_build(recipe("  clip: {model: ViT-B-33, pretrained: openai}\n")).resolve()
     assert ":4:" in str(error.value.where)
-
-
-def test_words_of_the_tiny_tokenizer_are_enough():
-    assert {"a", "red", "car"} <= set(WORDS)

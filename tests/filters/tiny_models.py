@@ -8,7 +8,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = "a red green blue car dog house on the road near old and with two big".split()
+WORDS = (
+    "a",
+    "red",
+    "blue",
+    "car",
+    "dog",
+    "house",
+    "on",
+    "the",
+    "road",
+    "near",
+    "old",
+    "and",
+    "two",
+)
 CONTEXT = 16
 _TEXT = {"context_length": CONTEXT, "width": 32, "heads": 2, "layers": 1}
 _NATIVE = _TEXT | {"vocab_size": 49408}
@@ -99,7 +113,7 @@ def save_tokenizer(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: number for number, word in enumerate(["<unk>", "</s>", *WORDS])}
+    vocabulary = {word: number for number, word in enumerate(("<unk>", "</s>", *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -54,6 +54,52 @@ class Area:
 
 
 @dataclass(frozen=True)
+class Batched(Length):
+    """Notes the sizes of its batches, and when it was asked to load."""
+
+    batch_size: int = 4
+    seen: ClassVar[list[Any]] = []
+
+    def prepare(self) -> None:
+        self.seen.append("loaded")
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        self.seen.append(len(batch["caption"]))
+        return super().__call__(batch)
+
+
+@dataclass(frozen=True)
+class AfterLength(Area):
+    """Reads what another scorer of the same pass writes."""
+
+    reads: ClassVar[tuple[str, ...]] = ("image", "length")
+    writes: ClassVar[pa.Schema] = pa.schema([("twice", pa.int32())])
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"twice": [2 * length for length in batch["length"]]}
+
+
+@dataclass(frozen=True)
+class Hungry(Length):
+    """Has room for two captions, or for none."""
+
+    room: int = 2
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        if len(batch["caption"]) > self.room:
+            raise MemoryError("too many")
+        return super().__call__(batch)
+
+
+@dataclass(frozen=True)
+class Weightless(Length):
+    """A model whose weights are not there."""
+
+    def prepare(self) -> None:
+        raise ValueError("no weights")
+
+
+@dataclass(frozen=True)
 class Short(Length):
     """Breaks the contract: one value too few."""
 
@@ -112,6 +158,61 @@ def test_a_poison_sample_costs_itself_alone(make_build):
     assert errors["03.jpg"] == "RuntimeError: poison"
     assert values["04.jpg"] == len("picture number 4 größe")
     assert [key for key, error in errors.items() if error is not None] == ["03.jpg"]
+
+
+def mine(name, rest=""):
+    return f"  mine: {{scorer: 'tests.pipeline.test_score:{name}'{rest}}}\n"
+
+
+def test_batches_are_full_whatever_the_chunks_and_the_missing_rows(make_build, monkeypatch):
+    monkeypatch.setattr("pipeline.score.CHUNK", 3)
+    monkeypatch.setattr("pipeline.score.CHUNK_PIXELS", 3 * 96 * 64)
+    build = make_build(
+        recipe("  area: {scorer: 'tests.pipeline.test_score:Area'}\n" + mine("Batched"))
+    )
+    build.ingest()
+    Batched.seen.clear()
+    build.score()
+    assert Batched.seen == ["loaded", 4, 4, 4, 2]  # of 16 rows one has no caption, one no image
+    assert column(build, "length")["24_same_image.jpg"] == len("the picture of two, again")
+    assert column(build, "area")["24_same_image.jpg"] == 96 * 64
+
+
+def test_a_scorer_may_read_what_another_of_its_pass_writes(make_build, monkeypatch):
+    monkeypatch.setattr("pipeline.score.CHUNK", 3)
+    after = "  after: {scorer: 'tests.pipeline.test_score:AfterLength'}\n"
+    build = make_build(recipe(mine("Batched", ", batch_size: 5") + after))
+    build.ingest()
+    build.score()
+    lengths, twice = column(build, "length"), column(build, "twice")
+    lengths["20_cut.jpg"] = None  # its picture can't be decoded
+    assert twice == {key: length and 2 * length for key, length in lengths.items()}
+
+
+def test_a_model_is_not_loaded_for_a_shard_that_asks_nothing_of_it(make_build):
+    build = make_build(recipe(mine("Batched", ", only: \"caption = 'nobody'\"")))
+    build.ingest()
+    Batched.seen.clear()
+    build.score()
+    assert Batched.seen == []
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_shard(make_build):
+    build = make_build(recipe(mine("Weightless")))
+    build.ingest()
+    with pytest.raises(ShardsFailed, match="no weights"):
+        build.score()
+    assert tree(build.out, "columns/**/*") == {}
+
+
+def test_too_little_memory_makes_batches_smaller_and_no_value_missing(make_build):
+    build = make_build(recipe(mine("Hungry")))
+    build.ingest()
+    build.score()
+    assert sum(value is not None for value in column(build, "length").values()) == 14
+    none = make_build(recipe(mine("Hungry", ", room: 0")))
+    with pytest.raises(ShardsFailed, match="MemoryError"):
+        none.score()
 
 
 def test_an_image_that_cant_be_decoded_is_null_with_a_reason(make_build):
