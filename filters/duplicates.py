@@ -5,7 +5,7 @@ judged: nothing here drops a row. Hashes of flat pictures say nothing and join n
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,6 +81,11 @@ class Duplicates:
     def widest(self) -> int:
         """The cap in bits, resolved."""
         return 2 * self.distance if self.cap is None else self.cap
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The parameters, with the cap resolved."""
+        return asdict(self) | {"cap": self.widest}
 
     @property
     def reads(self) -> tuple[str, ...]:

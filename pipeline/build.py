@@ -160,6 +160,8 @@ class Build:
         from pipeline.exporting import render_options
 
         check_places(self.recipe, self.root, self.out)
+        if self.memory_limit.lstrip().startswith("-"):  # to DuckDB no limit at all
+            raise RecipeError(f"memory limit {self.memory_limit!r}: must be more than nothing")
         open_database(memory_limit=self.memory_limit).close()
         resolved, _ = self.resolve()
         render_options(self, resolved)

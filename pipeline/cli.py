@@ -42,7 +42,8 @@ PartOf = Annotated[
     str, typer.Option("--part", metavar="I/N", help="Do part I of N (from 0) of every stage.")
 ]
 Wait = Annotated[
-    float, typer.Option("--wait", metavar="SECONDS", help="How long a part waits for the others.")
+    float,
+    typer.Option("--wait", min=0, metavar="SECONDS", help="How long a part waits for others."),
 ]
 Memory = Annotated[
     str, typer.Option("--memory", help="Memory that selecting may use before it spills.")
@@ -128,7 +129,7 @@ def _directory(path: str) -> str:
     from pipeline import storage
 
     storage.check_place(path)
-    return path if "://" in path else os.path.abspath(path)
+    return os.path.abspath(storage.local(path)) if storage.is_local(path) else path
 
 
 def _say(text: str) -> None:

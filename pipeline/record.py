@@ -72,7 +72,7 @@ def write_record(build: "Build", resolved: Resolved) -> None:
 def _relative(root: str, out: str) -> str:
     """The pool as seen from the output directory, whatever links lead to either."""
     if storage.is_local(root) and storage.is_local(out):
-        return os.path.relpath(os.path.realpath(root), os.path.realpath(out))
+        return os.path.relpath(*(os.path.realpath(storage.local(p)) for p in (root, out)))
     return root
 
 
@@ -90,7 +90,7 @@ def open_record(out: str) -> BuildRecord:
     value = storage.read_fields(path, "root", "recipe", "recipe_file", "scorers")
     root = value["root"]
     if storage.is_local(root) and not os.path.isabs(root):
-        root = os.path.normpath(os.path.join(os.path.realpath(out), root))
+        root = os.path.normpath(os.path.join(os.path.realpath(storage.local(out)), root))
     made = pool.open_pool(root)
     if made is None:
         raise CurationError(f"{root}: the pool of this build is not there")

@@ -385,6 +385,11 @@ def test_refuses_a_distance_too_wide_for_so_many(monkeypatch: pytest.MonkeyPatch
         reduced(rows, distance=5)
 
 
+def test_a_cap_left_open_is_the_same_scorer_as_one_spelt_out() -> None:
+    assert Duplicates().identity == Duplicates(cap=8).identity
+    assert Duplicates(distance=2).identity["cap"] == 4
+
+
 def test_reads_the_caption_only_to_merge_it() -> None:
     assert "caption" not in Duplicates().reads
     assert "caption" in Duplicates(merge_captions=True).reads

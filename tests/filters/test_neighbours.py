@@ -89,6 +89,25 @@ def test_agrees_on_thousands(bits: int, distance: int) -> None:
     assert sorted(found(hashes, distance)) == list(zip(i, j, strict=True))
 
 
+@pytest.mark.parametrize("long_run", [4, 20, 4096])
+@pytest.mark.parametrize("distance", [1, 2, 4])
+def test_agrees_where_hashes_crowd(
+    monkeypatch: pytest.MonkeyPatch, distance: int, long_run: int
+) -> None:
+    monkeypatch.setattr(neighbours, "SORT_COST", 10.0)
+    monkeypatch.setattr(neighbours, "SHORT_RUN", 3)
+    monkeypatch.setattr(neighbours, "LONG_RUN", long_run)
+    rng = np.random.default_rng(distance)
+    crowded = rng.choice(rng.integers(0, 1 << 63, 10, dtype=np.uint64), 900)
+    for _ in range(distance + 1):
+        crowded ^= np.uint64(1) << rng.integers(0, 64, len(crowded), dtype=np.uint64)
+    hashes = np.unique(crowded)
+    pairs = found(hashes, distance)
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == all_pairs(hashes, distance)
+    assert components(hashes, distance).tolist() == all_components(hashes, distance)
+
+
 @pytest.mark.parametrize("values", [[], [0], [2**64 - 1]])
 def test_nothing_to_compare(values: list[int]) -> None:
     hashes = np.array(values, np.uint64)
