@@ -46,8 +46,6 @@ def known_values(instance: Instance, shard: Shard) -> tuple[pa.Table, list[bool]
 
     Returns the table that knows most rows and, per row, whether it knows it.
     """
-    if instance.only is None:
-        return None
     columns = instance.columns
     parent = os.path.dirname(columns.folder)
     if not storage.is_local(parent) or not os.path.isdir(parent):

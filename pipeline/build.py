@@ -84,6 +84,7 @@ class Build:
         """The pool of the recipe's sources, made if it is not there."""
         ready = self.ready_pool()
         if ready is not None:
+            self._finish_ready(ready)
             return ready
         if not self.reads_sources:
             raise RecipeError(f"there is no finished pool in {self.root}")
@@ -116,11 +117,25 @@ class Build:
             "ingest",
             partial(ingest.write_unit, job=job),
             [(f"{task.number:06d}", task) for task in writes],
-            lambda task: all(pool.finished_shard(self.root, n, plan) for n in task.shards),
+            lambda task: all(pool.finished_shard(self.root, n, task.plan) for n in task.shards),
         )
         made = ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
         pool.pack_base(made)
         return made
+
+    def _finish_ready(self, ready: Pool) -> None:
+        """What a kill just behind the index left undone; and a word when the sources have grown."""
+        pool.pack_base(ready)
+        if self.part.count == 1:
+            storage.remove(storage.join(self.root, "pool", "survey"))
+        if not self.reads_sources:
+            return
+        units = all_units(self.recipe, make_sources(self.recipe))
+        if ingest.inputs_digest(units) != ready.inputs:
+            _LOGGER.warning(
+                "the sources have changed since the pool was made; it stays as it is:"
+                " give another --out to ingest them anew"
+            )
 
     def _has_index(self) -> bool:
         """Whether a pool is finished; then the survey that it was made by is gone."""
@@ -179,8 +194,7 @@ class Build:
             for instance in instances:
                 only = instance.only
                 if only is not None and only.step is not None and only.survivors is not None:
-                    prefix = plan.until(only.step, only.survivors)
-                    run_selection(prefix, made, self.memory_limit)
+                    self._run_selection(plan.until(only.step, only.survivors), made)
             if instances[0].is_global:
                 self._score_global(made, instances[0])
             else:
@@ -216,7 +230,7 @@ class Build:
         resolved, plan = self.resolve(made)
         self._require_scored(made, resolved)
         write_record(self, resolved)
-        verdicts = run_selection(plan, made, self.memory_limit)
+        verdicts = self._run_selection(plan, made)
         for warning in verdicts.summary["warnings"]:
             _LOGGER.warning("%s", warning)
         return verdicts
@@ -229,6 +243,12 @@ class Build:
                     f"{instance.columns.folder}: {missing} of {len(made.shards)} shards are not"
                     " scored; run `pairmill score`"
                 )
+
+    def _run_selection(self, plan: SelectionPlan, made: Pool) -> Verdicts:
+        """Select; of several parts the first does, and the others wait for its verdicts."""
+        if self.part.index > 0:
+            self.wait("select", [("verdicts", None)], lambda _: plan.open() is not None)
+        return run_selection(plan, made, self.memory_limit)
 
     def export(self) -> dict[str, Any]:
         """Write the training shards; returns the manifest."""
@@ -287,9 +307,9 @@ class Build:
             alone = self.engine.name == "procs" and (is_small or len(mine) == 1)
             engine = Engine() if alone else self.engine
             run_stage(Stage(name, work, place), mine, engine, self.progress)
-        self._wait(name, others, done)
+        self.wait(name, others, done)
 
-    def _wait(
+    def wait(
         self, name: str, others: Sequence[tuple[str, Descriptor]], done: Callable[[Any], bool]
     ) -> None:
         deadline = time.monotonic() + self.part.wait_s

@@ -226,7 +226,7 @@ def main() -> None:
     """Run a verb and leave with its exit code."""
     # One native thread a process: values don't depend on their number, and cores are for workers.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
+        os.environ[variable] = "1"
     for stream in (sys.stdout, sys.stderr):  # a caption may hold what a terminal can't show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

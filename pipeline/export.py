@@ -238,7 +238,7 @@ def _slices(job: ExportJob, number: int) -> list[Any]:
         stop = len(index)
         if beyond < 1 << 64:
             stop = int(np.searchsorted(index["place"], np.uint64(beyond), side="left"))
-        found.append(index[start:stop])
+        found.append(index[start:stop].copy())  # a view would hold the whole index
     return found
 
 

@@ -15,7 +15,7 @@ from pipeline import export, pool, storage
 from pipeline.columns import ColumnSet
 from pipeline.errors import CurationError, DamagedFile
 from pipeline.export import ExportJob, RunTask
-from pipeline.manifest import SUBSET, Written, manifest_path, write_manifest
+from pipeline.manifest import SUBSET, Written, manifest_path, write_manifest, written_before
 from pipeline.places import refuse_foreign_shards
 from pipeline.pool import BASE, Pool
 from pipeline.record import read_manifest
@@ -27,6 +27,7 @@ from pipeline.verdicts import Verdicts
 if TYPE_CHECKING:
     from pipeline.build import Build
 
+VERSION = 1  # raise it when the same verdicts would give other shards
 SMALL_BYTES = 256_000_000  # a pool that is rendered sooner than new processes have started
 
 
@@ -40,9 +41,9 @@ def run_export(build: "Build") -> dict[str, Any]:
     options = render_options(build, resolved)
     job = _job(build, made, options, verdicts)
     finished = _finished(build, job.digest)
-    if finished is not None:
-        return finished
-    _clear(build, job)
+    if finished is not None:  # its tars are right; what describes them follows the recipe
+        return write_manifest(build, resolved, verdicts, written_before(finished))
+    _clear_once(build, job)
     if build.recipe.export.format == "uids":
         return write_manifest(build, resolved, verdicts, _write_uids(made, verdicts, job))
     _require_images(build, made)
@@ -155,6 +156,8 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         "samples_per_shard": section.samples_per_shard,
         "format": section.format,
         "decoder": export.CODEC_VERSIONS,
+        "max_pixels": build.recipe.ingest.max_pixels,
+        "version": VERSION,
     }
     return ExportJob(
         pool_root=build.root,
@@ -187,19 +190,33 @@ def _has_size(path: str, size_bytes: int) -> bool:
     return storage.exists(path) and storage.size(path) == size_bytes
 
 
+def _clear_once(build: "Build", job: ExportJob) -> None:
+    """Of several parts the first clears, and the others wait for it."""
+    if build.part.index > 0:
+        build.wait("export", [("clearing", None)], lambda _: _state(build) == job.digest)
+    else:
+        _clear(build, job)
+
+
+def _state(build: "Build") -> str | None:
+    """The digest of the export that `shards/` is made for."""
+    path = storage.join(build.out, "work", "export.json")
+    return storage.read_fields(path, "digest")["digest"] if storage.exists(path) else None
+
+
 def _clear(build: "Build", job: ExportJob) -> None:
     """Take back what another export left: the manifest first, then its files and runs."""
-    state = storage.join(build.out, "work", "export.json")
-    known = storage.read_fields(state, "digest") if storage.exists(state) else None
+    known = _state(build)
     if known is None:
         refuse_foreign_shards(build.out)
     storage.remove(manifest_path(build.out))
-    if known != {"digest": job.digest}:
+    if known != job.digest:
         storage.remove(storage.join(build.out, "shards"))
         if known is not None:
-            storage.remove(storage.join(build.out, "work", f"export-{known['digest']}"))
+            storage.remove(storage.join(build.out, "work", f"export-{known}"))
             for name in ("render", "export"):
-                storage.remove(build.ledger(f"{name}-{known['digest']}"))
+                storage.remove(build.ledger(f"{name}-{known}"))
+        state = storage.join(build.out, "work", "export.json")
         storage.write_json(state, {"digest": job.digest})
 
 

@@ -26,6 +26,7 @@ from pipeline.shards import Sample, ShardWriter
 from pipeline.sources.base import Incoming, Source, Unit
 
 DUPLICATE = "duplicate_key"
+VERSION = 1  # raise it when the same sources would give another pool
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
 _UNUSABLE = 1 << 127  # the first bit of a rank
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each
@@ -50,6 +51,7 @@ class WriteTask:
     number: int
     unit: Unit
     shards: tuple[str, ...]
+    plan: str  # the ingest, and which rows of the unit others stand for
 
 
 def plan_digest(sources: str, units: Sequence[Unit], rows_per_shard: int, max_pixels: int) -> str:
@@ -57,7 +59,7 @@ def plan_digest(sources: str, units: Sequence[Unit], rows_per_shard: int, max_pi
     return digest(
         sources.encode(),
         inputs_digest(units).encode(),
-        str((decoding.DECODER_VERSION, rows_per_shard, max_pixels)).encode(),
+        str((VERSION, decoding.DECODER_VERSION, rows_per_shard, max_pixels)).encode(),
     ).hex()
 
 
@@ -125,7 +127,9 @@ def plan_writes(job: IngestJob, units: Sequence[Unit]) -> list[WriteTask]:
     may do it at once.
     """
     rows = [_surveyed_rows(job, number) for number in range(len(units))]
+    plans = []
     for number, losers in enumerate(_losers(job, rows)):
+        plans.append(f"{job.plan}-{digest(losers.tobytes()).hex()}")
         with (
             storage.writing(losers_path(job.root, number)) as temporary,
             open(temporary, "wb") as stream,
@@ -134,8 +138,8 @@ def plan_writes(job: IngestJob, units: Sequence[Unit]) -> list[WriteTask]:
     counts = [-(-count // job.rows_per_shard) for count in rows]
     names = iter(pool.shard_name(i, sum(counts)) for i in range(sum(counts)))
     return [
-        WriteTask(number, unit, tuple(islice(names, count)))
-        for number, (unit, count) in enumerate(zip(units, counts, strict=True))
+        WriteTask(number, unit, tuple(islice(names, count)), plan)
+        for number, (unit, count, plan) in enumerate(zip(units, counts, plans, strict=True))
     ]
 
 
@@ -204,7 +208,7 @@ def write_unit(task: WriteTask, job: IngestJob) -> dict[str, Any]:
     for name in task.shards:
         due = islice(incoming, min(job.rows_per_shard, len(keys) // 16 - rows))
         expected = keys[16 * rows : 16 * (rows + job.rows_per_shard)]
-        shard = _finished(name, expected, job)
+        shard = _finished(name, expected, task, job)
         if shard is None:
             shard = _write_shard(name, due, expected, task, job)
         deque(due, maxlen=0)
@@ -225,9 +229,9 @@ def _marked(task: WriteTask, job: IngestJob) -> Iterator[Incoming]:
         yield row
 
 
-def _finished(name: str, keys: bytes, job: IngestJob) -> Shard | None:
+def _finished(name: str, keys: bytes, task: WriteTask, job: IngestJob) -> Shard | None:
     """The shard if it is written, and holds these rows."""
-    shard = pool.finished_shard(job.root, name, job.plan)
+    shard = pool.finished_shard(job.root, name, task.plan)
     expected = pool.keys_digest(pa.chunked_array([_binary16(keys)]))
     return shard if shard is not None and shard.keys == expected else None
 
@@ -249,7 +253,7 @@ def _write_shard(
         writer.close()
         if b"".join(row["key"] for row in base) != keys:
             raise _changed(task, job)
-    return pool.write_base(job.root, name, pool.base_table(base), storage.size(path), job.plan)
+    return pool.write_base(job.root, name, pool.base_table(base), storage.size(path), task.plan)
 
 
 def _pool_row(row: Incoming, source: str, writer: ShardWriter, max_pixels: int) -> dict[str, Any]:
@@ -303,7 +307,7 @@ def finish(job: IngestJob, sources: str, tasks: Sequence[WriteTask], inputs: str
     shards = []
     for task in tasks:
         for name in task.shards:
-            shard = pool.finished_shard(job.root, name, job.plan)
+            shard = pool.finished_shard(job.root, name, task.plan)
             if shard is None:
                 raise DamagedFile(f"{pool.tar_path(job.root, name)}: is missing or not whole")
             shards.append(shard)

@@ -84,8 +84,8 @@ class Only:
 def fingerprint(scorer: Any, inputs: Mapping[str, str], decoder: str) -> str:
     """Identity of a scorer's output: class, version, parameters, weights and what it reads.
 
-    `inputs` maps each column read to the fingerprint of its writer. `decoder` enters when the
-    scorer looks at pixels.
+    `inputs` maps each column read to the fingerprint of its writer. `decoder` names the decoding
+    and its limits; it enters when the scorer looks at pixels.
     """
     kind = type(scorer)
     looks = any(name in FIELDS for name in scorer.reads)

@@ -45,7 +45,7 @@ def manifest_path(out: str) -> str:
 def write_manifest(
     build: "Build", resolved: Resolved, verdicts: Verdicts, written: Written
 ) -> dict[str, Any]:
-    """Write sizes, card and Croissant, then the manifest; returns the manifest.
+    """Write sizes, card and Croissant, then the manifest, unless they are there; returns it.
 
     Raises CurationError when the rows do not add up.
     """
@@ -74,13 +74,39 @@ def write_manifest(
     }
     files["README.md"] = card.readme(manifest)
     files["croissant.json"] = card.croissant(manifest)
-    for name, data in files.items():
-        storage.write_atomic(storage.join(build.out, "shards", name), data)
     if written.subset is not None:
         files[SUBSET] = storage.read_bytes(storage.join(build.out, "shards", SUBSET))
     manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    storage.write_json(manifest_path(build.out), manifest)
+    _write(build.out, files, manifest)
     return manifest
+
+
+def _write(out: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+    """Write what is not there in these bytes; the manifest is removed first and written last."""
+    folder = storage.join(out, "shards")
+    text = storage.json_bytes(manifest)
+    stale = {n: data for n, data in files.items() if not _holds(storage.join(folder, n), data)}
+    if not stale and _holds(manifest_path(out), text):
+        return
+    storage.remove(manifest_path(out))
+    for name, data in stale.items():
+        storage.write_atomic(storage.join(folder, name), data)
+    storage.write_atomic(manifest_path(out), text)
+
+
+def _holds(path: str, data: bytes) -> bool:
+    return storage.exists(path) and storage.read_bytes(path) == data
+
+
+def written_before(manifest: Mapping[str, Any]) -> Written:
+    """What the passes of a finished export said, from its manifest."""
+    shards = tuple(
+        (shard["name"].removesuffix(".tar"), {k: v for k, v in shard.items() if k != "name"})
+        for shard in manifest["shards"]
+    )
+    subset = None if shards or SUBSET not in manifest["files"] else manifest["ledger"]["written"]
+    runs = ({"failed": manifest["ledger"]["not_exported"]},)
+    return Written(manifest["export"], shards, runs, subset)
 
 
 def make_ledger(verdicts: Verdicts, written: Written) -> dict[str, Any]:

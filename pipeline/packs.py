@@ -32,9 +32,7 @@ class Pack:
         """The rows of some shards, in the order given. Raises DamagedFile when it can't be read."""
         try:
             with storage.open_input(self.path) as stream:
-                file = pq.ParquetFile(
-                    stream, metadata=self.footer, page_checksum_verification=True
-                )
+                file = pq.ParquetFile(stream, metadata=self.footer, page_checksum_verification=True)
                 groups = [self.groups[digest] for digest in digests]
                 return file.read_row_groups(groups, columns=columns, use_threads=True)
         except (pa.ArrowException, OSError) as error:

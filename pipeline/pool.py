@@ -241,8 +241,9 @@ def open_pool(root: str, sources: str | None = None) -> Pool | None:
     )
     if sources is not None and pool.sources != sources:
         raise RecipeError(
-            f"{storage.join(root, 'pool')} was made from another `sources:` section;"
-            " give another --out or `pool:`, or the recipe it was made with"
+            f"{storage.join(root, 'pool')} was made from another `sources:` section, or with"
+            " another `ingest:` or `captions: prefer:`; give another --out or `pool:`, or the"
+            " recipe it was made with"
         )
     return pool
 

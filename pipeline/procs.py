@@ -199,11 +199,11 @@ class Supervisor:
 
 
 def _environment() -> dict[str, str]:
-    """The environment, with one native thread for each process unless it says otherwise.
+    """The environment, with one native thread for each process.
 
     A sum of floats depends on the number of threads that share it; one is the same everywhere.
     """
-    return {**dict.fromkeys(_THREAD_VARIABLES, "1"), **os.environ}
+    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, "1")}
 
 
 def _send(channel: Connection, value: Any) -> None:

@@ -72,6 +72,11 @@ class Resolver:
         self._writer_of: dict[str, Instance] = {}
         self._owners: dict[str, str] = {}
 
+    @property
+    def _decoder(self) -> str:
+        """The decoding that pixels come from: its version, and the cap on pixels."""
+        return f"{decoding.DECODER_VERSION}, {self._recipe.ingest.max_pixels} pixels"
+
     def resolve(self, entries: Sequence[ScoreEntry], published: Mapping[str, Any]) -> Resolved:
         for name, scorer in published.items():
             self._add(name, scorer, ("columns", name))
@@ -149,7 +154,7 @@ class Resolver:
 
     def _identity(self, scorer: Any, inputs: Mapping[str, ColumnSet]) -> str:
         read = {column: columns.folder_name for column, columns in inputs.items()}
-        identity = fingerprint(scorer, read, str(decoding.DECODER_VERSION))
+        identity = fingerprint(scorer, read, self._decoder)
         if not hasattr(scorer, "reduce"):
             return identity
         return hashlib.blake2b(f"{identity}{self._pool}".encode(), digest_size=8).hexdigest()
@@ -221,6 +226,7 @@ class Resolver:
     def _only_survivors(self, entry: ScoreEntry, step: str, at: tuple[str, ...]) -> Only:
         try:
             steps, reads_of_steps = self._survivors(step)
+            steps += self._pool  # who survives depends on all rows there are
         except RecipeError as error:
             raise self._recipe.error(error.message, *at, "only") from error
         missing = reads_of_steps - set(self._writer_of) - set(base_types())

@@ -36,6 +36,7 @@ from pipeline.steps import (
 )
 from pipeline.verdicts import Verdicts, VerdictWriter
 
+VERSION = 1  # raise it when the same steps would give other verdicts
 BATCH_ROWS = 100_000
 REPORT_BY = ("source", "domain", "language")
 
@@ -58,6 +59,7 @@ class SelectionPlan:
             "steps": describe(self.steps),
             "columns": {name: s.folder_name for name, s in sorted(self.inputs.items())},
             "pool": self.pool_digest,
+            "version": VERSION,
             "report_by": self.report_by,
         }
         text = json.dumps(value, sort_keys=True)
@@ -126,7 +128,7 @@ def describe(steps: Mapping[str, Step]) -> list[dict[str, Any]]:
 
 
 def _identity(step: Step) -> dict[str, Any]:
-    fields = {k: v for k, v in dataclasses.asdict(step).items() if k != "max_drop"}
+    fields = dataclasses.asdict(step)
     if isinstance(step, Subset):
         with storage.open_input(step.path) as stream:
             fields["path"] = hashlib.sha256(stream.read()).hexdigest()

@@ -175,10 +175,14 @@ def write_atomic(path: str, data: bytes) -> None:
         stream.write(data)
 
 
-def write_json(path: str, value: Any) -> None:
-    """Write JSON with sorted keys: equal values are equal bytes."""
+def json_bytes(value: Any) -> bytes:
+    """JSON with sorted keys: equal values are equal bytes."""
     text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text.encode("utf-8", "backslashreplace") + b"\n")
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def write_json(path: str, value: Any) -> None:
+    write_atomic(path, json_bytes(value))
 
 
 def remove(path: str) -> None:
@@ -186,7 +190,7 @@ def remove(path: str) -> None:
     if is_local(path):
         name = local(path)
         if os.path.isdir(name):
-            shutil.rmtree(name)
+            shutil.rmtree(name, onerror=_ignore_missing)
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
@@ -194,6 +198,12 @@ def remove(path: str) -> None:
     system, name = _system(path)
     if system.exists(name):
         system.rm(name, recursive=True)
+
+
+def _ignore_missing(_call: Any, _path: str, error: Any) -> None:
+    """Another part may remove the same folder at the same time."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
 
 
 def expand(pattern: str) -> list[str]:
