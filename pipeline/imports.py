@@ -8,7 +8,7 @@ import hashlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,9 +77,7 @@ class ImportedColumns:
         """Of the tables by their bytes, of an npz by the checksums it holds: it may be huge."""
         state = hashlib.blake2b(digest_size=16)
         for path in self._files:
-            with storage.open_input(path) as stream:
-                while block := stream.read(_CHUNK):
-                    state.update(block)
+            state.update(_file_digest(path, storage.size(path), storage.stamp(path)))
             if self._from_npz:
                 state.update(repr(sorted(_checksums(_npz(path)))).encode())
         return state.hexdigest()
@@ -190,6 +188,16 @@ class ImportedColumns:
             return parquet_file(path).read(columns).replace_schema_metadata(None)
         except (pa.ArrowException, OSError) as error:
             raise DamagedFile(f"{path}: can't be read: {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: str, _size: int, _stamp: int) -> bytes:
+    """The digest of a file, taken once for each change of it."""
+    state = hashlib.blake2b(digest_size=16)
+    with storage.open_input(path) as stream:
+        while block := stream.read(_CHUNK):
+            state.update(block)
+    return state.digest()
 
 
 def _npz(path: str) -> str:

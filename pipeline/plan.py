@@ -7,7 +7,7 @@ those of one process of this machine; what has to be fetched from the network is
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -130,17 +130,19 @@ def _ingest_lines(
 def _score_lines(
     build: Build, made: Pool | None, sample: Sample | None, resolved: Resolved, rows: int | None
 ) -> Iterator[str]:
-    moved: dict[str, Instance] = {}
+    by_set = {instance.columns.folder: instance for instance in resolved.instances}
     for instances in resolved.passes():
         for instance in instances:
             due = _due_rows(build, made, instance, rows)
             if due == 0:
                 yield f"score    {instance.name}: done"
-            elif instance.is_global or sample is None or instance.only is not None:
+            elif instance.is_global or sample is None or not _can_try(instance, by_set):
                 why = "looks at the whole pool" if instance.is_global else "not tried"
                 yield f"score    {instance.name}: {_count(due)} rows, {why}"
             else:
-                seconds = _timed(instance, sample, moved)
+                for needed in _needs(instance, by_set):
+                    _timed(needed, sample)
+                seconds = _timed(instance, sample)
                 yield (
                     f"score    {instance.name}: {_count(due)} rows,"
                     f" {_duration(due, seconds, sample.pool.rows)}"
@@ -155,7 +157,24 @@ def _due_rows(build: Build, made: Pool | None, instance: Instance, rows: int | N
     return sum(shard.rows for shard in made.shards if stale(job, shard))
 
 
-def _timed(instance: Instance, sample: Sample, moved: dict[str, Instance]) -> float:
+def _needs(instance: Instance, by_set: Mapping[str, Instance]) -> list[Instance]:
+    """The scorers whose columns one reads, and those that these read, the first first."""
+    found: dict[str, Instance] = {}
+    for columns in instance.inputs.values():
+        writer = by_set[columns.folder]
+        found |= {i.name: i for i in [*_needs(writer, by_set), writer]}
+    return list(found.values())
+
+
+def _can_try(instance: Instance, by_set: Mapping[str, Instance]) -> bool:
+    """Whether a few rows are enough: nothing it needs looks at the whole pool or at survivors."""
+    return all(
+        not needed.is_global and needed.only is None
+        for needed in [*_needs(instance, by_set), instance]
+    )
+
+
+def _timed(instance: Instance, sample: Sample) -> float:
     """Seconds that one scorer needs for the sample, models already loaded."""
     root = sample.pool.root
     here = dataclasses.replace(
@@ -172,7 +191,6 @@ def _timed(instance: Instance, sample: Sample, moved: dict[str, Instance]) -> fl
         score_shard(shard, job)
     except Exception as error:  # as in a stage, whatever a scorer does wrong
         raise CurationError(f"score {instance.name}: {reason(error)}") from error
-    moved[instance.name] = here
     return time.monotonic() - started
 
 

@@ -217,7 +217,7 @@ def expand(pattern: str) -> list[str]:
     if len(names) > _MAX_NAMES:
         raise RecipeError(f"{pattern}: stands for more than {_MAX_NAMES:,} files")
     for name in names:
-        if not glob.has_magic(name):
+        if not glob.has_magic(name) or (is_local(name) and os.path.isfile(local(name))):
             paths.add(name)
         elif is_local(name):
             paths.update(p for p in glob.glob(local(name), recursive=True) if os.path.isfile(p))

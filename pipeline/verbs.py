@@ -48,3 +48,4 @@ def _sweep(build: Build) -> None:
     if build.part.count == 1:
         for root in dict.fromkeys([build.root, build.out]):
             storage.sweep(root)
+        storage.remove(storage.join(build.out, "work", "spill"))
