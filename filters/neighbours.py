@@ -1,7 +1,7 @@
-"""All pairs of 64-bit hashes within a Hamming distance: exact, in bounded memory, in plain numpy.
+"""Pairs of 64-bit hashes within a Hamming distance, and the components that they link.
 
-Refuses a distance that it could not serve in reasonable time: at most 10 for up to a million
-hashes and at most 4 beyond.
+Exact, in bounded memory, in plain numpy. Refuses a distance that it could not serve in reasonable
+time: at most 10 for up to a million hashes and at most 4 beyond.
 """
 
 from collections.abc import Iterable, Iterator

@@ -7,6 +7,7 @@ never mistaken for the one asked for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -150,14 +151,30 @@ class ColumnSet:
         return table.replace_schema_metadata(None)
 
 
+def problem_of(values: Sequence[Any], kind: pa.DataType) -> str | None:
+    """Why a column of this type can't hold these values, if it can't; NaN is no number."""
+    try:
+        column = pa.array(values, type=kind)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        return str(error).partition("\n")[0]
+    return None if _is_finite(column) else "NaN or infinity; a missing value is NULL"
+
+
+def _is_finite(column: "pa.Array[Any]") -> bool:
+    """Whether every number in a column is finite, those in lists too."""
+    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        return _is_finite(column.flatten())
+    if not pa.types.is_floating(column.type):
+        return True
+    return bool(pc.all(pc.is_finite(column), min_count=0).as_py())
+
+
 def check(table: pa.Table, rows: int) -> None:
     """Reject what would corrupt a selection later: missing rows and non-finite numbers."""
     if len(table) != rows:
         raise ValueError(f"column table has {len(table)} rows for {rows} base rows")
     for field in table.schema:
-        if not pa.types.is_floating(field.type):
-            continue
-        if not pc.all(pc.is_finite(table[field.name]), min_count=0).as_py():
+        if not all(_is_finite(chunk) for chunk in table[field.name].chunks):
             raise ValueError(
                 f"column {field.name!r} holds NaN or infinity; a missing value is NULL"
             )

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipeline import decoding, shards
 from pipeline.asked import asked_rows, known_values
+from pipeline.columns import problem_of
 from pipeline.errors import DamagedFile
 from pipeline.instances import FIELDS, Instance
 from pipeline.pool import BASE, Shard, read_base, tar_path
@@ -338,6 +339,7 @@ class Result:
     def write(self, shard: Shard) -> None:
         """Write the columns; what a scorer is not asked for is NULL without a reason."""
         columns = self.instance.columns
+        self._drop_what_does_not_fit()
         arrays = [pa.array(self.values[f.name], type=f.type) for f in columns.schema]
         names = [*columns.schema.names, columns.error_column]
         arrays.append(pa.array(self.errors, type=pa.string()))
@@ -345,6 +347,18 @@ class Result:
             names.append("asked")
             arrays.append(pa.array(self.asked, type=pa.bool_()))
         columns.write(shard, pa.table(arrays, names=names))
+
+    def _drop_what_does_not_fit(self) -> None:
+        """A sample with a value that its column can't hold loses its values, and gets a reason."""
+        for column in self.instance.columns.schema:
+            if problem_of(self.values[column.name], column.type) is None:
+                continue
+            for row, value in enumerate(self.values[column.name]):
+                problem = problem_of([value], column.type)
+                if problem is not None:
+                    self.errors[row] = f"bad value: {column.name}: {problem}"[:_DETAIL]
+                    for values in self.values.values():
+                        values[row] = None
 
     def summary(self) -> dict[str, Any]:
         """Counts for the ledger: rows scored, and failures by the first word of their reason."""

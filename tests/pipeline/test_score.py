@@ -108,11 +108,20 @@ class Short(Length):
 
 
 @dataclass(frozen=True)
-class NotFinite(Length):
-    writes: ClassVar[pa.Schema] = pa.schema([("ratio", pa.float32())])  # type: ignore[assignment]
+class Wild(Length):
+    """Gives values that its columns can't hold for three captions."""
+
+    writes: ClassVar[pa.Schema] = pa.schema(  # type: ignore[assignment]
+        [("length", pa.int32()), ("ratio", pa.float32()), ("vector", pa.list_(pa.float32()))]
+    )
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"ratio": [float("nan")] * len(batch["caption"])}
+        texts = batch["caption"]
+        return {
+            "length": [2**40 if "number 3" in text else len(text) for text in texts],
+            "ratio": [float("nan") if "number 4" in text else 0.5 for text in texts],
+            "vector": [[float("inf")] if "number 5" in text else [1.0] for text in texts],
+        }
 
 
 def recipe(score: str, select: str = "") -> str:
@@ -255,13 +264,38 @@ def test_a_changed_scorer_recomputes_itself_alone(make_build, tmp_path):
     assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"mine"}
 
 
-@pytest.mark.parametrize("kind", ["Short", "NotFinite"])
-def test_a_scorer_that_breaks_its_contract_fails_its_shard_and_writes_nothing(make_build, kind):
-    build = make_build(recipe(f"  bad: {{scorer: 'tests.pipeline.test_score:{kind}'}}\n"))
+def test_a_scorer_that_loses_count_fails_its_shard_and_writes_nothing(make_build):
+    build = make_build(recipe("  bad: {scorer: 'tests.pipeline.test_score:Short'}\n"))
     build.ingest()
-    with pytest.raises(ShardsFailed, match=r"values of 'length'|NaN or infinity"):
+    with pytest.raises(ShardsFailed, match=r"values of 'length'"):
         build.score()
     assert tree(build.out, "columns/**/*") == {}
+
+
+def test_a_value_that_its_column_cant_hold_costs_its_sample_alone(make_build):
+    build = make_build(recipe("  bad: {scorer: 'tests.pipeline.test_score:Wild'}\n"))
+    build.ingest()
+    build.score()
+    errors = {key: error for key, error in column(build, "bad_error").items() if error}
+    assert sorted(errors) == ["03.jpg", "04.jpg", "05.jpg"]
+    assert "bad value: length" in errors["03.jpg"]
+    assert "bad value: ratio: NaN or infinity" in errors["04.jpg"]
+    assert "bad value: vector: NaN or infinity" in errors["05.jpg"]
+    lengths = column(build, "length")
+    assert [lengths[f"0{i}.jpg"] for i in (3, 4, 5)] == [None] * 3
+    assert lengths["06.jpg"] == 22
+
+
+def test_another_cap_on_pixels_is_another_column(make_build):
+    """A pool of another recipe may be scored with another limit; its columns are not taken over."""
+    build = make_build(recipe("  image: {}\n"))
+    build.ingest()
+    build.score()
+    tight = recipe("  image: {}\n").replace("rows_per_shard: 50", "max_pixels: 1000")
+    other = make_build("pool: out\n" + "score:" + tight.partition("score:")[2], "other")
+    other.score()
+    assert set(column(other, "width").values()) == {None}
+    assert column(build, "width")["00.jpg"] == 96
 
 
 def test_only_asks_about_the_rows_of_its_condition_and_widening_computes_only_new_rows(make_build):
