@@ -44,9 +44,9 @@ class CaptionStats:
     `caption_words` are pieces between white space, as `len(text.split())` has them; runs of Han
     and Kana count one word per two characters begun, of Thai, Lao, Myanmar and Khmer one per
     five. `caption_tokens` is `len(text.split())` itself. `letter_share` and `digit_share` are of
-    the characters that are not white space; combining signs are letters. `capital_share` is of the cased letters. `repetition` is the
-    share of words that occurred before, whatever their case (1 - distinct / all). A share of
-    nothing is NULL.
+    the characters that are not white space; combining signs are letters. `capital_share` is of
+    the cased letters. `repetition` is the share of words that occurred before, whatever their
+    case (1 - distinct / all). A share of nothing is NULL.
     """
 
     text: str = "caption"

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
