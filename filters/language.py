@@ -43,11 +43,12 @@ class Language:
 
     `language` is NULL when the text has no letters (but see `fasttext`) or, with `eldc`, when
     it calls its own answer unreliable: six in ten texts of fewer than 15 characters, and all
-    Hindi as long as Marathi is among the candidates. `language_guess` is its best answer even then, and `language_score`,
-    0 to 1, is about the guess; scores of different models do not compare. The other models say
-    nothing about reliability, and `language` is the guess. `languages` limits the candidates.
-    Control characters count as spaces. `fasttext` answers as recipes that used it had it: the
-    top label of any text, also of one without letters, line breaks as spaces.
+    Hindi as long as Marathi is among the candidates. `language_guess` is its best answer even
+    then, and `language_score`, 0 to 1, is about the guess; scores of different models do not
+    compare. The other models say nothing about reliability, and `language` is the guess.
+    `languages` limits the candidates. Control characters count as spaces. `fasttext` answers as
+    recipes that used it had it: the top label of any text, also of one without letters, line
+    breaks as spaces.
 
     Raises ValueError when the model's package is not installed or lacks one of `languages`.
     """
