@@ -119,7 +119,8 @@ def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) ->
 
 def _parse_part(text: str) -> tuple[int, int]:
     index, slash, count = text.partition("/")
-    if slash and index.isdecimal() and count.isdecimal() and int(index) < int(count):
+    is_numbers = text.isascii() and index.isdecimal() and count.isdecimal()
+    if slash and is_numbers and len(text) < 20 and int(index) < int(count):
         return int(index), int(count)
     raise RecipeError(f"--part {text}: expected I/N with 0 <= I < N, such as 0/4")
 

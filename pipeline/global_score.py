@@ -43,7 +43,7 @@ def score_pool(_: str, job: GlobalJob) -> dict[str, Any]:
     _check_answer(job.instance, scored, len(table))
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
-    _scatter(job, scored.take(pa.array(back)), places)
+    _scatter(job, scored, places, back)
     return {"rows": job.pool.rows, "scored": len(table)}
 
 
@@ -87,15 +87,20 @@ def key_order(keys: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     return np.lexsort((words[:, 1], words[:, 0]))
 
 
-def _scatter(job: GlobalJob, scored: pa.Table, places: npt.NDArray[Any]) -> None:
-    """Write the columns of every shard; rows that were not scored are NULL."""
+def _scatter(
+    job: GlobalJob, scored: pa.Table, places: npt.NDArray[Any], back: npt.NDArray[np.int64]
+) -> None:
+    """Write the columns of every shard; rows that were not scored are NULL.
+
+    `back` says where in `scored` the row of each place is.
+    """
     starts = np.searchsorted(places[:, 0], np.arange(len(job.pool.shards) + 1))
     for number, shard in enumerate(job.pool.shards):
         if job.instance.columns.has(shard):
             continue
         first, beyond = int(starts[number]), int(starts[number + 1])
         take = np.full(shard.rows, -1, np.int64)
-        take[places[first:beyond, 1]] = np.arange(first, beyond)
+        take[places[first:beyond, 1]] = back[first:beyond]
         indices = pa.array(take, mask=take < 0)
         job.instance.columns.write(shard, _columns(job.instance, scored, indices))
 
