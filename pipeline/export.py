@@ -148,8 +148,10 @@ def _kept_rows(job: ExportJob, shard: Shard, kept: Mapping[int, int]) -> Iterato
         yield Row(base[row], _image_of(base[row], samples, path), values), kept[row]
 
 
-def _image_of(row: dict[str, Any], samples: dict[str, dict[str, bytes]], path: str) -> bytes:
-    """The image of a base row, taken out of the samples of its shard."""
+def _image_of(row: dict[str, Any], samples: dict[str, dict[str, bytes]], path: str) -> bytes | None:
+    """The image of a base row, taken out of the samples of its shard; None of metadata alone."""
+    if row["extension"] is None:
+        return None
     key = row["key"].hex()
     image = samples.pop(key, {}).get(row["extension"])
     if image is None:

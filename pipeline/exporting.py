@@ -46,7 +46,7 @@ def run_export(build: "Build") -> dict[str, Any]:
     _clear_once(build, job)
     if build.recipe.export.format == "uids":
         return write_manifest(build, resolved, verdicts, _write_uids(made, verdicts, job))
-    _require_images(build, made)
+    _require_images(build, made, verdicts)
     written = _two_passes(build, made, verdicts, job)
     manifest = write_manifest(build, resolved, verdicts, written)
     if build.part.count == 1:  # another part may still read the runs
@@ -85,9 +85,9 @@ def _two_passes(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) 
     )
 
 
-def _require_images(build: "Build", made: Pool) -> None:
-    """Raises RecipeError when the pool is metadata alone, of which no tars can be made."""
-    if made.shards and not any(shard.samples for shard in made.shards):
+def _require_images(build: "Build", made: Pool, verdicts: Verdicts) -> None:
+    """Raises RecipeError when rows are kept of metadata alone, of which no tars can be made."""
+    if verdicts.summary["kept"] and not any(shard.samples for shard in made.shards):
         raise build.recipe.error(
             "the pool holds no images, so there is nothing to write into tars;"
             " `export: {format: uids}` writes the list of what was chosen",

@@ -19,6 +19,10 @@ class NoCaption(decoding.Unreadable):
     """The column chosen for `txt` is NULL in this row."""
 
 
+class NoImage(decoding.Unreadable):
+    """This row is metadata alone."""
+
+
 @dataclass(frozen=True)
 class RenderOptions:
     """How images and texts are written.
@@ -49,10 +53,13 @@ class RenderOptions:
 
 @dataclass(frozen=True)
 class Row:
-    """A kept row: its base columns, the image bytes as stored, and the columns asked for."""
+    """A kept row: its base columns, the image bytes as stored, and the columns asked for.
+
+    A row of metadata alone has no image.
+    """
 
     base: Mapping[str, Any]
-    image: bytes = field(repr=False)
+    image: bytes | None = field(repr=False)
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,11 +71,13 @@ class Row:
 def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes]:
     """The members of a sample by extension, image first, then `txt` and `json`.
 
-    Raises Unreadable when the image can't be decoded where it has to be, NoCaption when the row
-    has no text. The json has one schema for all samples and holds no null: what may be missing
+    Raises Unreadable when the image can't be decoded where it has to be, NoImage when the row has
+    none, NoCaption when it has no text. The json has one schema for all samples and holds no null: what may be missing
     is inside strings of JSON.
     """
     text = row.columns[options.txt]
+    if row.image is None:
+        raise NoImage("no_image", "the row is metadata alone")
     if text is None:
         raise NoCaption("no_caption", f"{options.txt} is NULL")
     data, extension, width, height = _image(row.image, options, max_pixels)

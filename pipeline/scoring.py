@@ -27,6 +27,7 @@ from pipeline.recipe import Recipe, ScoreEntry
 
 _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
+_FOLDER = "local-dir:"  # how open_clip names a model in a folder
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,18 @@ class Resolver:
             raise self._recipe.error(error.message, *path) from error
         self._check_parameters(entry, kind)
         with self._blaming(entry.name, at):
-            scorer = kind(**{name: _frozen(value) for name, value in entry.params.items()})
+            given = {name: self._located(name, value) for name, value in entry.params.items()}
+            scorer = kind(**{name: _frozen(value) for name, value in given.items()})
         self._add(entry.name, scorer, at, entry)
+
+    def _located(self, name: str, value: Any) -> Any:
+        """A parameter that names weights beside the recipe, as a scorer can open it."""
+        if not isinstance(value, str):
+            return value
+        if value.startswith(_FOLDER):
+            return _FOLDER + self._recipe.resolve(value.removeprefix(_FOLDER))
+        is_path = name == "pretrained" and "/" in value
+        return self._recipe.resolve(value) if is_path else value
 
     def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:
         known = known_parameters(kind)

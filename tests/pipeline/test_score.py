@@ -406,3 +406,13 @@ def test_reading_columns_of_another_pool_is_refused(make_build):
     other = dataclasses.replace(made.shards[0], keys="0" * 32)
     with pytest.raises(DamagedFile, match="describes other rows"):
         columns.read(other)
+
+
+def test_weights_beside_the_recipe_are_found_there(make_build, tmp_path):
+    from tests.filters.tiny_models import save_model
+
+    save_model(tmp_path / "tiny")
+    build = make_build(recipe("  clip: {model: 'local-dir:tiny'}\n"))
+    build.ingest()
+    build.score()
+    assert -1 <= column(build, "clip_score")["00.jpg"] <= 1
