@@ -97,6 +97,7 @@ def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) ->
     """A build whose directories this process holds."""
     from pipeline import storage
     from pipeline.build import Build, Part
+    from pipeline.progress import choose_progress
     from pipeline.recipe import load_recipe
 
     part, wait, memory = rest
@@ -107,6 +108,7 @@ def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) ->
         engine=engine,
         part=Part(index, count, wait),
         memory_limit=memory,
+        progress=choose_progress(),
     )
     build.check()
     with storage.lock(build.out, shared=count > 1):

@@ -72,8 +72,8 @@ def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes
     """The members of a sample by extension, image first, then `txt` and `json`.
 
     Raises Unreadable when the image can't be decoded where it has to be, NoImage when the row has
-    none, NoCaption when it has no text. The json has one schema for all samples and holds no null: what may be missing
-    is inside strings of JSON.
+    none, NoCaption when it has no text. The json has one schema for all samples and holds no
+    null: what may be missing is inside strings of JSON.
     """
     text = row.columns[options.txt]
     if row.image is None:

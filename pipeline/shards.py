@@ -45,7 +45,8 @@ def read_shard(path: str, *, headers_only: bool = False) -> Iterator[Sample]:
     """Yield the samples of a tar in tar order: adjacent members with one key are a sample.
 
     The key is the member's name up to the first dot of its base name, as in webdataset. A tar
-    that ends in the middle ends with a failed sample that says so. With `headers_only` parts are
+    that ends in the middle, without an end mark, or goes on after it, ends with a failed sample
+    that says so. With `headers_only` parts are
     empty and no data is read.
     """
     with storage.open_input(path) as stream:
@@ -80,12 +81,31 @@ def _members(stream: IO[bytes], headers_only: bool) -> Iterator[tuple[str, str, 
                 elif not member.isdir():
                     yield key, extension.lower(), b"" if headers_only else _data(tar, member)
                 at = f"byte {member.offset_data + -(-member.size // _BLOCK) * _BLOCK}"
+            odd_end = _odd_end(tar, at)
+            if odd_end is not None:
+                yield "", *odd_end
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # of the disk, not of a decompressor or a seek
             raise
         yield "", *_cut(at, error)
     except _DAMAGE as error:
         yield "", *_cut(at, error)
+
+
+def _odd_end(tar: tarfile.TarFile, at: str) -> tuple[str, str] | None:
+    """Why a tar may have held more than was read: `tarfile` stops in silence at a bad header."""
+    stream = tar.fileobj
+    if stream is None:
+        return None
+    stream.seek(tar.offset)
+    header = stream.read(_BLOCK)
+    if not header:
+        return "no_end_of_archive", f"the tar has no end mark after {at}; it may have been longer"
+    if any(header):
+        return _cut(at, ValueError("what follows is no header"))
+    if any(stream.read(_READ_BYTES)):
+        return "data_after_end", f"the tar goes on after its end mark behind {at}"
+    return None
 
 
 def _cut(at: str, error: BaseException) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from pipeline.build import Build
 from pipeline.recipe import load_recipe
 from pipeline.subsets import read_subset, uids_of
 
+pytestmark = pytest.mark.slow
 CONFIGS = Path(__file__).parent.parent / "configs" / "datacomp"
 TEXTS = [
     "a b",

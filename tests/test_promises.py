@@ -15,6 +15,7 @@ from tests.conftest import PROMISED, RECIPE, tree, write_pair
 from tests.pictures import jpeg
 from tests.pipeline.cluster import Cluster
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 WHOLE = RECIPE.replace(
     "  caption: {}\n",
@@ -60,7 +61,6 @@ def run(folder, *arguments):
     return process.returncode, output
 
 
-@pytest.mark.slow
 def test_every_engine_writes_the_same_bytes_also_when_a_worker_is_killed(many, make_build):
     expected = whole_build(make_build(WHOLE, "local"))
     assert len([name for name in expected if name.endswith(".tar")]) > 20
@@ -81,7 +81,6 @@ def test_every_engine_writes_the_same_bytes_also_when_a_worker_is_killed(many, m
         cluster.stop()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", "procs"])
 def test_the_whole_program_killed_at_random_moments_and_run_again(many, make_build, engine):
     expected = whole_build(make_build(WHOLE, "expected"))
@@ -100,7 +99,6 @@ def test_the_whole_program_killed_at_random_moments_and_run_again(many, make_bui
     assert code == 0, output
 
 
-@pytest.mark.slow
 def test_parts_share_a_build_without_a_coordinator(many, make_build):
     expected = whole_build(make_build(WHOLE, "alone"))
     parts = [
@@ -113,7 +111,6 @@ def test_parts_share_a_build_without_a_coordinator(many, make_build):
     assert tree(many / "shared", *PROMISED) == expected
 
 
-@pytest.mark.slow
 def test_two_builds_in_one_directory_at_once(many):
     first = start(many, "build", "recipe.yaml", "--out", "one", "--engine", "local")
     deadline = time.monotonic() + 60

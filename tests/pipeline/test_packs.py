@@ -7,6 +7,8 @@ from pipeline.errors import CurationError
 from pipeline.verify import check
 from tests.conftest import tree
 
+pytestmark = pytest.mark.slow
+
 
 def built(build):
     build.ingest()

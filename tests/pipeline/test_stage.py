@@ -1,4 +1,3 @@
-
 """A task ends in a record, whatever its work does, and is done once in a run."""
 
 import multiprocessing
