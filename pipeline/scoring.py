@@ -27,6 +27,7 @@ from pipeline.recipe import Recipe, ScoreEntry
 
 _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
+_LONGEST_NAME = 200
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 
 
@@ -87,6 +88,9 @@ class Resolver:
 
     def _add_entry(self, entry: ScoreEntry) -> None:
         at = ("score", entry.name)
+        if len(entry.name) > _LONGEST_NAME:  # it becomes the name of a folder
+            message = f"a name of {len(entry.name)} characters (limit {_LONGEST_NAME})"
+            raise self._recipe.error(message, *at)
         try:
             kind = catalog.scorer_class(entry.scorer or entry.name)
         except RecipeError as error:

@@ -94,6 +94,7 @@ WRONG = {
     "no such parameter": (with_scorer("language: {modell: eldc}"), "no parameter 'modell'"),
     "parameter type": (with_scorer("duplicates: {distance: far}"), "6:26: scorer 'duplicates'"),
     "reads below": (with_scorer("duplicates: {}\n  hashes: {}"), "which 'hashes' writes further"),
+    "long name": (with_scorer("a" * 201 + ": {scorer: language}"), "201 characters (limit 200)"),
     "empty": ("", "the recipe is empty"),
     "binary": (bytes(range(256)), "not UTF-8"),
     "a list": ("- a\n", "expected a mapping"),

@@ -72,6 +72,7 @@ def test_sizes_name_every_tar():
     assert json.loads(card.sizes_json(shards)) == {"00000.tar": 3, "00001.tar": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image", ["original", "webp"])
 def test_mlcroissant_finds_no_fault_and_reads_every_record(make_build, tmp_path, image):
     pytest.importorskip("mlcroissant")

@@ -104,6 +104,7 @@ def test_chunks_threads_buckets_and_order_change_nothing(
     assert run(backwards, EVERYTHING, resources, report_by=("source",)) == expected
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_spills_and_changes_nothing(resources: Resources) -> None:
     table = big(250_000, 1)
     expected = run(table, EVERYTHING, Resources(resources.temp_dir, "2GB", 1))
