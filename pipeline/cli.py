@@ -238,9 +238,13 @@ def main() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
-    except RecipeError as error:
-        print(f"pairmill: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
     except (CurationError, OSError) as error:
-        print(f"pairmill: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        print(f"pairmill: {_escaped(str(error))}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, RecipeError) else 1) from None
+
+
+def _escaped(text: str) -> str:
+    """A message without the signs that would command a terminal: it may quote what came in."""
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text
+    )
