@@ -131,7 +131,7 @@ def measured(what: str, arguments: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/pairmill-bench-select/pool"))
+    parser.add_argument("--folder", type=Path, default=Path("pairmill-bench-select"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory-limit", default="2GB")
     parser.add_argument("--only", choices=("ours", "bare"))
