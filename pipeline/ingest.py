@@ -115,8 +115,11 @@ def is_surveyed(job: IngestJob, number: int) -> bool:
     path = survey_path(job.root, number)
     if not storage.exists(path):
         return False
-    with storage.open_input(path) as stream:
-        metadata = pq.read_metadata(stream).metadata or {}
+    try:
+        with storage.open_input(path) as stream:
+            metadata = pq.read_metadata(stream).metadata or {}
+    except pa.ArrowException:  # damaged: not surveyed
+        return False
     return metadata.get(b"plan") == job.plan.encode()
 
 

@@ -162,8 +162,11 @@ def finished_shard(root: str, name: str, plan: str) -> Shard | None:
     path = base_path(root, name)
     if not storage.exists(path):
         return None
-    with storage.open_input(path) as stream:
-        metadata = pq.read_metadata(stream).metadata or {}
+    try:
+        with storage.open_input(path) as stream:
+            metadata = pq.read_metadata(stream).metadata or {}
+    except pa.ArrowException:  # damaged: not written
+        return None
     if metadata.get(b"plan") != plan.encode():
         return None
     shard = Shard(**json.loads(metadata[b"shard"]))
@@ -232,13 +235,12 @@ def open_pool(root: str, sources: str | None = None) -> Pool | None:
     path = index_path(root)
     if not storage.exists(path):
         return None
-    value = storage.read_json(path)
-    pool = Pool(
-        root=root,
-        sources=value["sources"],
-        shards=tuple(Shard(**shard) for shard in value["shards"]),
-        inputs=value["inputs"],
-    )
+    value = storage.read_fields(path, "sources", "inputs", "shards")
+    try:
+        shards = tuple(Shard(**shard) for shard in value["shards"])
+    except TypeError as error:
+        raise DamagedFile(f"{path}: lists what are no shards: {error}") from error
+    pool = Pool(root=root, sources=value["sources"], shards=shards, inputs=value["inputs"])
     if sources is not None and pool.sources != sources:
         raise RecipeError(
             f"{storage.join(root, 'pool')} was made from another `sources:` section, or with"

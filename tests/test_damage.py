@@ -401,3 +401,11 @@ def test_the_manifest_says_what_the_ledger_of_a_repaired_build_says(original, ou
     (out / "shards" / "00000.tar").unlink()
     done("export", original / "recipe.yaml", "--out", out)
     assert json.loads((out / "shards" / "manifest.json").read_text())["ledger"] == before
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"sources": "", "inputs": "", "shards": [1]}'])
+def test_a_pool_index_that_is_none_is_named(original, out, text):
+    (out / "pool" / "index.json").write_text(text)
+    code, said = pairmill("verify", "--out", out)
+    assert code == 1
+    assert "index.json" in said
