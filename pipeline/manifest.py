@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from pipeline.build import Build
 
 SUBSET = "subset.npy"
-_LIBRARIES = ("pairmill", "apache-beam", "numpy", "pillow", "pyarrow", "opencv-python-headless")
+_LIBRARIES = (
+    "pairmill",
+    "apache-beam",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "opencv-python-headless",
+    "simplejpeg",
+)
 
 
 @dataclass(frozen=True)

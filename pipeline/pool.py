@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -248,10 +248,3 @@ def open_pool(root: str, sources: str | None = None) -> Pool | None:
             " recipe it was made with"
         )
     return pool
-
-
-def ranges(pool: Pool, limit: int = 10_000) -> Iterator[tuple[Shard, ...]]:
-    """The shards in order, in at most `limit` groups of equal length."""
-    step = -(-len(pool.shards) // limit) or 1
-    for start in range(0, len(pool.shards), step):
-        yield pool.shards[start : start + step]
