@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from pipeline import global_score, ingest, pool, storage
+from pipeline import fitting, gathering, ingest, pool, storage
 from pipeline.database import open_database
 from pipeline.errors import CurationError, DamagedFile, RecipeError
+from pipeline.global_score import GlobalJob, score_pool
 from pipeline.keys import digest
 from pipeline.places import check_places, refuse_foreign_pool
 from pipeline.pool import Pool
@@ -56,6 +57,7 @@ class Build:
     progress: Progress | None = None
     part: Part = field(default_factory=Part)
     memory_limit: str = "2GB"
+    _began: int = field(default_factory=time.time_ns, init=False, repr=False)
 
     @cached_property
     def root(self) -> str:
@@ -204,15 +206,24 @@ class Build:
         return resolved
 
     def _score_global(self, made: Pool, instance: Any) -> None:
-        job = global_score.GlobalJob(made, instance)
-        self.stage(
-            f"score {instance.name}",
-            partial(global_score.score_pool, job=job),
-            [("pool", "pool")],
-            lambda _: global_score.is_done(job),
-        )
+        job = GlobalJob(made, instance)
+        is_complete = gathering.completion(job)
+        cut = None if is_complete() else gathering.plan(job)
+        if cut is not None:
+            gathering.score_in_buckets(self, job, cut)
+        else:
+            self.stage(
+                f"score {instance.name}",
+                partial(score_pool, job=job),
+                [("pool", "pool")],
+                lambda _: is_complete(),
+            )
+        storage.remove(gathering.work_folder(self, instance))
 
     def _score_local(self, made: Pool, instances: Sequence[Any]) -> None:
+        for instance in instances:
+            if instance.is_fitted:
+                fitting.fit(self, made, instance)
         job = ScoreJob(self.root, tuple(instances), self.recipe.ingest.max_pixels)
         names = " ".join(instance.name for instance in instances)
         self.stage(
@@ -266,14 +277,19 @@ class Build:
 
     def record(self, folder: str, task: str) -> dict[str, Any] | None:
         """What a task of a stage left when it was done; None when it was not, or failed."""
-        path = storage.join(self.ledger(folder), f"{task}.json")
-        if not storage.exists(path):
-            return None
+        record = self._any_record(folder, task)
+        return record if record is not None and record["status"] == "done" else None
+
+    def _any_record(self, folder: str, task: str) -> dict[str, Any] | None:
+        """The record of a task, whatever became of it; None when there is none, or a damaged one.
+
+        It may vanish at any time: a part that begins a stage forgets what it did there before.
+        """
         try:
-            record = storage.read_fields(path, "status")
-        except DamagedFile:  # then it is as if the task had not been done
+            path = storage.join(self.ledger(folder), f"{task}.json")
+            return storage.read_fields(path, "status")
+        except (DamagedFile, FileNotFoundError, NotADirectoryError):
             return None
-        return record if record["status"] == "done" else None
 
     def has_record(self, folder: str, task: str) -> bool:
         return self.record(folder, task) is not None
@@ -297,23 +313,35 @@ class Build:
     ) -> None:
         """Run the tasks that are not done; then wait until the other parts have done theirs.
 
-        What is small, or is one task, is done in this process rather than in new ones.
+        What is small, or is one task, is done in this process rather than in new ones. Raises
+        ShardsFailed when tasks of this part failed, CurationError when one of the others did.
         """
+        folder = folder or name.replace(" ", "-")
         due = [(number, task) for number, task in enumerate(tasks) if not done(task[1])]
         mine = [task for n, task in due if n % self.part.count == self.part.index]
         others = [task for n, task in due if n % self.part.count != self.part.index]
         if mine:
-            place = self.ledger(folder or name.replace(" ", "-"))
             alone = self.engine.name == "procs" and (is_small or len(mine) == 1)
             engine = Engine() if alone else self.engine
-            run_stage(Stage(name, work, place), mine, engine, self.progress)
-        self.wait(name, others, done)
+            run_stage(Stage(name, work, self.ledger(folder)), mine, engine, self.progress)
+        self.wait(name, others, done, folder)
 
     def wait(
-        self, name: str, others: Sequence[tuple[str, Descriptor]], done: Callable[[Any], bool]
+        self,
+        name: str,
+        others: Sequence[tuple[str, Descriptor]],
+        done: Callable[[Any], bool],
+        folder: str | None = None,
     ) -> None:
+        """Return when the tasks of other parts are done.
+
+        Raises CurationError after `wait_s`, and at once when one leaves in `folder` the record of
+        a failure.
+        """
         deadline = time.monotonic() + self.part.wait_s
         while others := [task for task in others if not done(task[1])]:
+            if folder is not None:
+                self._check_others(name, [task for task, _ in others], folder)
             if time.monotonic() > deadline:
                 raise CurationError(
                     f"{name}: {len(others)} tasks of other parts are not done after"
@@ -322,3 +350,21 @@ class Build:
                 )
             _LOGGER.info("%s: waiting for %d tasks of other parts", name, len(others))
             time.sleep(self.part.poll_s)
+
+    def _check_others(self, name: str, tasks: Sequence[str], folder: str) -> None:
+        """Raise CurationError when one of the tasks failed since this build began.
+
+        A failure of before may be one that its part is about to mend.
+        """
+        for task in tasks:
+            path = storage.join(self.ledger(folder), f"{task}.json")
+            try:
+                is_new = storage.is_local(path) and storage.stamp(path) > self._began
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            record = self._any_record(folder, task) if is_new else None
+            if record is not None and record["status"] == "failed":
+                raise CurationError(
+                    f"{name}: {task}, a task of another part, failed: {record.get('error')};"
+                    " run that part, then this one again"
+                )

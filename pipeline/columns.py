@@ -151,6 +151,29 @@ class ColumnSet:
         return table.replace_schema_metadata(None)
 
 
+def values_of(column: "pa.ChunkedArray[Any]") -> list[Any]:
+    """The values of a column as Python's; vectors of equal length as rows of one numpy array."""
+    kind = column.type
+    is_vector = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    has_vectors = is_vector and pa.types.is_floating(kind.value_type)
+    found: list[Any] = []
+    for chunk in column.chunks:
+        found += _vectors(chunk) if has_vectors else chunk.to_pylist()
+    return found
+
+
+def _vectors(chunk: "pa.Array[Any]") -> list[Any]:
+    valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+    present = chunk.drop_null()
+    lengths = pc.unique(pc.list_value_length(present))
+    numbers = present.flatten()
+    if len(lengths) != 1 or numbers.null_count:
+        plain: list[Any] = chunk.to_pylist()
+        return plain
+    rows = iter(numbers.to_numpy().reshape(-1, lengths[0].as_py()))
+    return [next(rows) if here else None for here in valid]
+
+
 def problem_of(values: Sequence[Any], kind: pa.DataType) -> str | None:
     """Why a column of this type can't hold these values, if it can't; NaN is no number."""
     try:

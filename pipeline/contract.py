@@ -1,5 +1,20 @@
 """What makes a class a scorer, and what of a user's scorer can be told to be wrong before it runs.
 
+A scorer of samples has `__call__(batch)`: lists in, one value per sample out. A scorer of the
+pool has `reduce(rows)` in its place: a table with `key` and the columns it reads, of all rows
+that did not fail, sorted by key, text as `large_string`; it returns a table of what it writes,
+one row per row, in the same order. If only some rows matter to each other it may say which:
+`gather_key(rows)` returns one uint64 per row, a function of the row alone, and rows of equal
+number are sure to be in one call of `reduce`, with any others; NULL is for rows that matter to
+no other. `reduce` must give each row the same whatever else is in the call. Then a pool of any
+size is worked on in buckets, by all workers. Without a `gather_key` all rows meet in memory.
+
+A scorer that learns from the pool before it scores sample by sample has `fit(rows)` beside
+`__call__(batch, fitted)`: a table like that of `reduce`, but of at most `fit_rows` rows, drawn by
+key from those that hold everything in `fit_reads` (if it does not say so: `reads`). It returns
+named numpy arrays, small ones, and gets them back with each batch. So a pool of any size is
+scored in bounded memory. ValueError from `fit` says that it can't learn from these rows.
+
 Nothing here reads data. A class that is no scorer is refused before it is made: making an object
 of any class that a recipe names may do anything.
 """
@@ -58,6 +73,9 @@ def interface(scorer: Any) -> tuple[tuple[str, ...], pa.Schema]:
         raise ValueError(f"`reads` must be a tuple of names, not {reads!r}")
     if not isinstance(writes, pa.Schema) or not writes.names:
         raise ValueError("`writes` must be a schema of pyarrow with a column at least")
+    sized = [column.name for column in writes if pa.types.is_fixed_size_list(column.type)]
+    if sized:  # pyarrow can't read one with a NULL row back from Parquet (25.0)
+        raise ValueError(f"column {sized[0]!r}: lists of a fixed size; write `pa.list_(TYPE)`")
     if not isinstance(scorer.version, int):
         raise ValueError(f"`version` must be a whole number, not {scorer.version!r}")
     if not isinstance(getattr(scorer, "batch_size", 1), int):
@@ -65,7 +83,24 @@ def interface(scorer: Any) -> tuple[tuple[str, ...], pa.Schema]:
     decoded = [name for name in reads if name in FIELDS]
     if decoded and hasattr(scorer, "reduce"):
         raise ValueError(f"a scorer with `reduce` reads columns alone, not {decoded[0]!r}")
+    if hasattr(scorer, "fit"):
+        _check_fit(scorer)
+    gathers = getattr(scorer, "gather_key", None)
+    if gathers is not None and not (callable(gathers) and hasattr(scorer, "reduce")):
+        raise ValueError("`gather_key` must be a method, of a scorer with `reduce`")
     return tuple(reads), writes
+
+
+def _check_fit(scorer: Any) -> None:
+    learns_from = getattr(scorer, "fit_reads", scorer.reads)
+    decoded = [name for name in learns_from if name in FIELDS]
+    if hasattr(scorer, "reduce"):
+        raise ValueError("a scorer has `fit` or `reduce`, not both")
+    if decoded:
+        raise ValueError(f"a scorer is fitted on columns alone, not {decoded[0]!r}: `fit_reads`")
+    rows = getattr(scorer, "fit_rows", None)
+    if not isinstance(rows, int) or rows < 1:
+        raise ValueError(f"`fit_rows` must be how many rows it is fitted on, not {rows!r}")
 
 
 def described(error: BaseException) -> str:

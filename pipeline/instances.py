@@ -43,6 +43,21 @@ class Instance:
         return hasattr(self.scorer, "reduce")
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether it learns from a sample of the pool before it scores."""
+        return hasattr(self.scorer, "fit")
+
+    @property
+    def looks_at_pool(self) -> bool:
+        """Whether a value depends on other rows than its own."""
+        return self.is_global or self.is_fitted
+
+    @property
+    def fit_reads(self) -> tuple[str, ...]:
+        """The columns that a fitted scorer learns from; it says so itself, or reads all of them."""
+        return fit_reads(self.scorer)
+
+    @property
     def reads_pixels(self) -> bool:
         return any(name in FIELDS for name in self.scorer.reads)
 
@@ -79,6 +94,13 @@ class Only:
     @property
     def survivors(self) -> str | None:
         return None if self.step is None else storage.join(self.survivors_root, self.digest)
+
+
+def fit_reads(scorer: Any) -> tuple[str, ...]:
+    """The columns that a scorer learns from; none when it doesn't."""
+    if not hasattr(scorer, "fit"):
+        return ()
+    return tuple(getattr(scorer, "fit_reads", scorer.reads))
 
 
 def fingerprint(scorer: Any, inputs: Mapping[str, str], decoder: str) -> str:

@@ -136,8 +136,8 @@ def _score_lines(
             due = _due_rows(build, made, instance, rows)
             if due == 0:
                 yield f"score    {instance.name}: done"
-            elif instance.is_global or sample is None or not _can_try(instance, by_set):
-                why = "looks at the whole pool" if instance.is_global else "not tried"
+            elif instance.looks_at_pool or sample is None or not _can_try(instance, by_set):
+                why = "looks at the whole pool" if instance.looks_at_pool else "not tried"
                 yield f"score    {instance.name}: {_count(due)} rows, {why}"
             else:
                 for needed in _needs(instance, by_set):
@@ -169,7 +169,7 @@ def _needs(instance: Instance, by_set: Mapping[str, Instance]) -> list[Instance]
 def _can_try(instance: Instance, by_set: Mapping[str, Instance]) -> bool:
     """Whether a few rows are enough: nothing it needs looks at the whole pool or at survivors."""
     return all(
-        not needed.is_global and needed.only is None
+        not needed.looks_at_pool and needed.only is None
         for needed in [*_needs(instance, by_set), instance]
     )
 

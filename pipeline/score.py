@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from pipeline import decoding, shards
 from pipeline.asked import asked_rows, known_values
-from pipeline.columns import problem_of
+from pipeline.columns import problem_of, values_of
 from pipeline.errors import DamagedFile
+from pipeline.fitting import Fitted, fitted_path, read_fitted
 from pipeline.instances import FIELDS, Instance
 from pipeline.pool import BASE, Shard, read_base, tar_path
 
@@ -87,7 +88,7 @@ class Rows:
         written = {name for i in due for name in i.columns.schema.names}
         for name, column_set in sets.items():
             if name not in written:
-                columns[name] = column_set.read(shard, [name])[name].to_pylist()
+                columns[name] = values_of(column_set.read(shard, [name])[name])
         return cls(
             shard=shard,
             ok=base["failed"].is_null().to_pylist(),
@@ -208,6 +209,7 @@ class Result:
     waiting: list[tuple[int, list[Any]]] = field(default_factory=list)
     repeats: list[tuple[int, int]] = field(default_factory=list)
     scored: int = 0
+    fitted: Fitted | None = None
 
     @classmethod
     def of(cls, instance: Instance, shard: Shard) -> "Result":
@@ -249,7 +251,11 @@ class Result:
     def prepare(self, rows: Rows) -> None:
         """Let a scorer load its model if there is work for it; what it raises fails the shard."""
         prepare = getattr(self.instance.scorer, "prepare", None)
-        if prepare is not None and next(self.open_rows(rows), None) is not None:
+        if next(self.open_rows(rows), None) is None:
+            return
+        if self.instance.is_fitted:
+            self.fitted = read_fitted(fitted_path(self.instance.columns))
+        if prepare is not None:
             prepare()
 
     def add(self, chunk: Chunk, rows: Rows) -> None:
@@ -306,11 +312,11 @@ class Result:
         self.waiting = []
 
     def _score_batch(self, ready: Sequence[tuple[int, list[Any]]]) -> None:
-        scorer = self.instance.scorer
         columns = zip(*(values for _, values in ready), strict=True)
-        batch = {n: list(column) for n, column in zip(scorer.reads, columns, strict=True)}
+        names = self.instance.scorer.reads
+        batch = {n: list(column) for n, column in zip(names, columns, strict=True)}
         try:
-            scores = scorer(batch)
+            scores = self._call(batch)
         except Exception as error:  # the named place; see the module's docstring
             if len(ready) > 1:
                 middle = len(ready) // 2
@@ -322,6 +328,11 @@ class Result:
                 self.errors[ready[0][0]] = f"{type(error).__name__}: {error}"[:_DETAIL]
             return
         self._keep([row for row, _ in ready], scores)
+
+    def _call(self, batch: dict[str, list[Any]]) -> Mapping[str, Sequence[Any]]:
+        fitted = () if self.fitted is None else (self.fitted,)
+        scores: Mapping[str, Sequence[Any]] = self.instance.scorer(batch, *fitted)
+        return scores
 
     def _keep(self, rows: Sequence[int], scores: Mapping[str, Sequence[Any]]) -> None:
         self.scored += len(rows)

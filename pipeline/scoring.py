@@ -21,6 +21,7 @@ from pipeline.instances import (
     Only,
     base_types,
     fingerprint,
+    fit_reads,
     known_parameters,
 )
 from pipeline.recipe import Recipe, ScoreEntry
@@ -148,7 +149,7 @@ class Resolver:
                 )
         schema = pa.schema([f.with_name(renames.get(f.name, f.name)) for f in writes])
         self._claim(name, schema, at)
-        columns_read = [column for column in reads if column not in FIELDS]
+        columns_read = [c for c in dict.fromkeys([*reads, *fit_reads(scorer)]) if c not in FIELDS]
         for column in columns_read:
             self._provide(column, name, at)
         inputs = {c: self._writer_of[c].columns for c in columns_read if c in self._writer_of}
@@ -170,7 +171,7 @@ class Resolver:
     def _identity(self, scorer: Any, inputs: Mapping[str, ColumnSet]) -> str:
         read = {column: columns.folder_name for column, columns in inputs.items()}
         identity = fingerprint(scorer, read, self._decoder)
-        if not hasattr(scorer, "reduce"):
+        if not hasattr(scorer, "reduce") and not hasattr(scorer, "fit"):
             return identity
         return hashlib.blake2b(f"{identity}{self._pool}".encode(), digest_size=8).hexdigest()
 
@@ -260,7 +261,7 @@ class Resolver:
         level = 0
         for column in instance.inputs:
             writer = self._writer_of[column]
-            waits = instance.is_global or writer.is_global or writer.device != instance.device
+            waits = instance.looks_at_pool or writer.is_global or writer.device != instance.device
             level = max(level, writer.level + (1 if waits else 0))
         if instance.only is not None:
             for column in instance.only.inputs:

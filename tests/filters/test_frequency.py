@@ -156,12 +156,6 @@ def test_keys_are_the_same_in_every_process() -> None:
     assert told.stdout == "[[7491139519574695330, None], [7016996765293437281, None]]\n"
 
 
-def test_rows_meet_by_column_where_equal_values_suffice() -> None:
-    assert Frequency("image").gathers_by == "image_sha256"
-    assert Frequency("caption", fold=False).gathers_by == "caption"
-    assert Frequency("caption").gathers_by is None
-
-
 def test_refuses_parameters() -> None:
     with pytest.raises(ValueError, match="of is caption or image, got 'word'"):
         Frequency("word")
