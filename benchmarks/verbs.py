@@ -1,10 +1,13 @@
 """CPU and memory of every verb and scorer over JPEGs of 700 px, against loops that do as much.
 
     python -m benchmarks.verbs --data FOLDER [--count 4000] [--rivals]
+    python -m benchmarks.verbs --data FOLDER --flat [--count 100000] [--photos FOLDER]
 
 CPU counts all processes; what starting the program costs is measured on one picture and taken off
 where a row says so. `--rivals` installs Data-Juicer in an environment of its own and runs the
-work it shares with us: width, height, caption length, perceptual hash, duplicates.
+work it shares with us: width, height, caption length, perceptual hash, duplicates. `--flat` says
+instead how the memory of each verb grows from 4,000 pictures to `--count`, all of which are kept
+and written, with embeddings beside; `--photos` takes pictures that are there already.
 """
 
 import argparse
@@ -30,6 +33,19 @@ select:
   - unique:    {{one_per: dup_group, best: short_side}}
 export: {{samples_per_shard: 1000, image: original, seed: 0}}
 """
+KEPT = """\
+sources:
+  photos: {{folder: {photos}}}
+score:
+  image: {{}}
+  caption: {{}}
+  hashes: {{}}
+  vectors: {{scorer: "benchmarks.vectors:Vectors"}}
+select:
+  - readable: {{where: width is not null}}
+export: {{samples_per_shard: 1000, image: original, seed: 0, embeddings: [vector]}}
+"""
+FEW = 4000
 ONE = """\
 pool: {pool}
 score:
@@ -97,6 +113,20 @@ def verb_rows(work: Path, photos: Path, one: Path, count: int) -> Iterator[list[
     yield _row("all four", total - start, count, peak, f"{start:.1f}")
 
 
+def flat_rows(work: Path, photos: dict[int, Path]) -> Iterator[list[str]]:
+    """Peak memory of every verb over few pictures and over many, all of them written."""
+    peaks: dict[str, list[str]] = {}
+    for count, folder in photos.items():
+        out = work / f"flat-{count}"
+        recipe = _recipe(work, f"flat-{count}", folder, KEPT)
+        for verb in ("ingest", "score", "select", "export"):
+            cost = pairmill(verb, recipe, out)
+            cells = [f"{cost.peak_bytes / 1e6:.0f}", f"{1000 * cost.cpu_s / count:.2f}"]
+            peaks.setdefault(verb, []).extend(cells)
+        shutil.rmtree(out)
+    yield from ([verb, *cells] for verb, cells in peaks.items())
+
+
 def scorer_rows(work: Path, count: int) -> Iterator[list[str]]:
     """Every scorer alone, over the pool that the whole recipe made."""
     for number, (name, line) in enumerate(SCORERS.items()):
@@ -139,9 +169,9 @@ def rival_row(work: Path, photos: Path, count: int) -> list[str]:
     return _row("Data-Juicer, 2 processes", cost.cpu_s, count, cost.peak_bytes, "in it")
 
 
-def _recipe(work: Path, name: str, photos: Path) -> Path:
+def _recipe(work: Path, name: str, photos: Path, text: str = WHOLE) -> Path:
     path = work / f"{name}.yaml"
-    path.write_text(WHOLE.format(photos=photos))
+    path.write_text(text.format(photos=photos))
     return path
 
 
@@ -149,25 +179,45 @@ def _row(name: str, cpu_s: float, count: int, peak: int, start: str) -> list[str
     return [name, f"{1000 * cpu_s / count:.2f}", f"{peak / 1e6:.0f}", start]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=textwrap.dedent(__doc__ or ""))
-    parser.add_argument("--data", type=Path, required=True, help="where pictures and builds go")
-    parser.add_argument("--count", type=int, default=4000)
-    parser.add_argument("--rivals", action="store_true")
-    options = parser.parse_args()
-    photos, one = options.data / "photos", options.data / "one"
-    make(photos, options.count)
+def _flat(options: argparse.Namespace, work: Path) -> str:
+    many = options.photos or options.data / "many"
+    if options.photos is None:
+        make(many, options.count)
+    make(options.data / "photos", FEW)
+    counts = {FEW: options.data / "photos", options.count: many}
+    header = ["what"]
+    for count in counts:
+        header += [f"peak MB, {count:,}", "CPU ms per image, start-up in it"]
+    return table(header, list(flat_rows(work, counts)))
+
+
+def _costs(options: argparse.Namespace, work: Path) -> str:
+    photos, one = options.photos or options.data / "photos", options.data / "one"
+    if options.photos is None:
+        make(photos, options.count)
     make(one, 1)
-    work = options.data / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
     rows = [*verb_rows(work, photos, one, options.count), *scorer_rows(work, options.count)]
     rows.append(loop_row(work, options.count))
     if options.rivals:
         rows.append(rival_row(options.data, photos, options.count))
-    print(machine())
-    print(f"\n{options.count} JPEGs of 700 x 525\n")
-    print(table(["what", "CPU ms per image", "peak MB", "start-up CPU s (taken off)"], rows))
+    header = ["what", "CPU ms per image", "peak MB", "start-up CPU s (taken off)"]
+    return f"{options.count} JPEGs of 700 x 525\n\n{table(header, rows)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=textwrap.dedent(__doc__ or ""))
+    parser.add_argument("--data", type=Path, required=True, help="where pictures and builds go")
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--photos", type=Path, help="as many pictures and texts as --count says")
+    parser.add_argument("--rivals", action="store_true")
+    parser.add_argument("--flat", action="store_true", help="memory at 4,000 and at --count")
+    options = parser.parse_args()
+    options.count = options.count or (100_000 if options.flat else FEW)
+    work = options.data / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    found = _flat(options, work) if options.flat else _costs(options, work)
+    print(f"{machine()}\n\n{found}")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def readme(manifest: Mapping[str, Any]) -> bytes:
     """A dataset card: what it is, where every row went, how it was made, how to load it."""
     names = [shard["name"] for shard in manifest["shards"]]
     head, use = (_front_matter(manifest), _use(names)) if names else ((), ())
-    lines = [*head, *_summary(manifest), *_rows(manifest), *use, *_origin(manifest)]
+    lines = [*head, *_summary(manifest), *_rows(manifest), *use, *_arrays(manifest)]
+    lines += _origin(manifest)
     return "\n".join(lines).encode("utf-8")
 
 
@@ -128,6 +129,25 @@ def _use(names: Sequence[str]) -> Iterator[str]:
     )
 
 
+def _arrays(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """What the npz files hold, when there are any."""
+    arrays = manifest.get("embeddings", {}).get("arrays", {})
+    if not arrays:
+        return
+    beside = "tar, in the order of its samples" if manifest["shards"] else "table, in its order"
+    yield "## Embeddings\n"
+    yield (
+        f"An `.npz` beside each {beside}: `key` has their keys, `NAME` an array of one row each,"
+        " and `NAME_missing` is true where a sample has no vector and the row is zeros.\n"
+    )
+    yield "| array | column | numbers in a row | type |\n|---|---|---:|---|"
+    for name, array in arrays.items():
+        yield f"| `{name}` | `{array['column']}` | {array['dims']} | {array['type']} |"
+    name = manifest["embeddings"]["files"][0]["name"] if manifest["embeddings"]["files"] else ""
+    yield "\n```python\nimport numpy as np"
+    yield f'arrays = np.load("{name.rpartition(".")[0] or "00000"}.npz")\n```\n'
+
+
 def _origin(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "## Licences\n"
     yield (
@@ -152,6 +172,8 @@ def croissant(manifest: Mapping[str, Any]) -> bytes:
     content per record of an archive, and joins no more than two sets of files.
     """
     tars = [_tar(shard) for shard in manifest["shards"]]
+    beside = [_beside(file) for file in manifest.get("embeddings", {}).get("files", [])]
+    sets = [_files(kind, tars) for kind in _KINDS] if tars else []
     value = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -165,21 +187,30 @@ def croissant(manifest: Mapping[str, Any]) -> bytes:
         "license": "The licences of the sources; see provenance in each sample.",
         "citeAs": "The sources that provenance in each sample names.",
         "url": "README.md",
-        "distribution": [*tars, *(_files(kind, tars) for kind in _KINDS)] if tars else [],
+        "distribution": [*tars, *beside, *sets],
         "recordSet": [_records(kind) for kind in _KINDS] if tars else [],
     }
     return json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8") + b"\n"
 
 
 def _tar(shard: Mapping[str, Any]) -> dict[str, Any]:
+    return _file(shard, "application/x-tar")
+
+
+def _beside(file: Mapping[str, Any]) -> dict[str, Any]:
+    is_table = file["name"].endswith(".parquet")
+    return _file(file, "application/x-parquet" if is_table else "application/zip")
+
+
+def _file(file: Mapping[str, Any], encoding: str) -> dict[str, Any]:
     return {
         "@type": "cr:FileObject",
-        "@id": shard["name"],
-        "name": shard["name"],
-        "contentUrl": shard["name"],
-        "contentSize": f"{shard['size_bytes']} B",
-        "encodingFormat": "application/x-tar",
-        "sha256": shard["sha256"],
+        "@id": file["name"],
+        "name": file["name"],
+        "contentUrl": file["name"],
+        "contentSize": f"{file['size_bytes']} B",
+        "encodingFormat": encoding,
+        "sha256": file["sha256"],
     }
 
 

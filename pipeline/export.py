@@ -1,67 +1,87 @@
-"""Write the kept rows as globally shuffled, evenly sized webdataset tars, the same bytes each time.
+"""Write the kept rows as globally shuffled, evenly sized shards, the same bytes each time.
 
-Two passes. The first renders the kept samples of some pool shards into a run: finished tar
-members, sorted by their place in the shuffle, which is a function of seed and key. The second
-merges a slice of every run into one output shard by copying bytes. Neither holds more than a run
-or a shard in memory.
+Two passes. The first renders the kept samples of some pool shards into a run, sorted by their
+place in the shuffle, which is a function of seed and key. The second merges slices of every run
+into output shards by copying bytes. What either holds does not grow with the pool.
 """
 
 import hashlib
+import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline import decoding, encoding, pool, storage
+from pipeline import decoding, embeddings, encoding, pool, storage
+from pipeline.cuts import Bucket
 from pipeline.errors import DamagedFile
 from pipeline.keys import digest, draw_bits
+from pipeline.npz import npz_bytes
 from pipeline.pool import Pool, Shard
 from pipeline.render import RenderOptions, Row, render
+from pipeline.runs import Merged, Rendered, Run, Slice, merge
+from pipeline.runs import write_run as write_rendered
 from pipeline.shards import END, member, read_shard
+from pipeline.verdicts import Part
 
 CODEC_VERSIONS = f"{decoding.DECODER_VERSION}.{encoding.ENCODER_VERSION}"
 RUN_BYTES = 64_000_000  # pool tars of about this size make one run
-_INDEX = np.dtype([("place", "<u8"), ("key", "V16"), ("offset", "<i8"), ("length", "<i8")])
+ROW_BYTES = 2_000  # what a row counts for beside its image
+RUNS = 1_000  # at most; larger pools have larger runs
+TABLE = pa.schema([("uid", pa.string()), ("url", pa.string()), ("text", pa.string())])
+_UID_COLUMNS = ("key", "source_key", "url")
 
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What a worker needs for either pass. `digest` names the export and its folder of runs."""
+    """What a worker needs for either pass. `digest` names the export and its folder of runs.
+
+    With `tables` the rows are written as Parquet, in the layout of DataComp's metadata, and not
+    as tars. The second pass knows the `runs`, and the `dims` of every array of vectors.
+    """
 
     pool_root: str
     out: str
     digest: str
     render: RenderOptions
     seed: int
-    boundaries: tuple[int, ...] | None = ()
-    runs: tuple[str, ...] = ()
     max_pixels: int = decoding.MAX_PIXELS
+    tables: bool = False
+    runs: tuple[Run, ...] = ()
+    dims: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def work(self) -> str:
         return storage.join(self.out, "work", f"export-{self.digest}")
 
+    def run(self, name: str) -> Run:
+        return Run(storage.join(self.work, name))
+
+    def path(self, name: str) -> str:
+        return storage.join(self.out, "shards", name)
+
 
 @dataclass(frozen=True)
 class RunTask:
-    """Some pool shards, and per shard the kept rows with the number of copies of each."""
+    """Some pool shards, and for each where its verdicts are."""
 
     name: str
     shards: tuple[Shard, ...]
-    kept: tuple[tuple[tuple[int, int], ...], ...]
+    verdicts: tuple[Part, ...]
 
 
-@dataclass
-class _Buffer:
-    """Rendered members of one run, and where each sample lies in them."""
+@dataclass(frozen=True)
+class BucketTask:
+    """The output shards of one task of the second pass, by their names."""
 
-    data: list[bytes] = field(default_factory=list)
-    index: list[tuple[int, bytes, int]] = field(default_factory=list)  # place, key, position
+    names: tuple[str, ...]
+    bucket: Bucket
 
 
 def copy_key(key: bytes, copy: int) -> bytes:
@@ -74,78 +94,87 @@ def place(key: bytes, seed: int) -> int:
     return draw_bits(key, seed, "place")
 
 
-def boundaries(places: npt.NDArray[np.uint64], samples_per_shard: int) -> tuple[int, ...]:
-    """The first place of every output shard but the first: their sizes differ by one at most.
-
-    Needs 8 bytes a kept sample. No samples make no shards.
-    """
-    count = -(-len(places) // samples_per_shard)
-    ordered = np.sort(places)
-    return tuple(int(ordered[i * len(places) // count]) for i in range(1, count))
-
-
-def group_shards(shards: Sequence[Shard], limit: int = 10_000) -> Iterator[tuple[Shard, ...]]:
-    """Pool shards in order, in groups of about RUN_BYTES, at most `limit` groups."""
-    total = sum(shard.size_bytes for shard in shards)
-    wanted = max(RUN_BYTES, -(-total // limit))
+def group_shards(shards: Sequence[Shard]) -> Iterator[tuple[Shard, ...]]:
+    """Pool shards in order, in groups of about RUN_BYTES, and no more than RUNS of them."""
+    weights = [shard.size_bytes + ROW_BYTES * shard.rows for shard in shards]
+    wanted = max(RUN_BYTES, -(-sum(weights) // RUNS))
     group: list[Shard] = []
-    weight = 0
-    for shard in shards:
-        if group and weight + shard.size_bytes > wanted:
-            yield tuple(group)
-            group, weight = [], 0
+    held = 0
+    for shard, weight in zip(shards, weights, strict=True):
         group.append(shard)
-        weight += shard.size_bytes
+        held += weight
+        if held >= wanted:
+            yield tuple(group)
+            group, held = [], 0
     if group:
         yield tuple(group)
 
 
-def run_paths(job: ExportJob, name: str) -> tuple[str, str]:
-    """The members of a run and their index; the index is written last."""
-    return (
-        storage.join(job.work, f"{name}.members"),
-        storage.join(job.work, f"{name}.npy"),
-    )
-
-
 def write_run(task: RunTask, job: ExportJob) -> dict[str, Any]:
-    """Render the kept rows of some pool shards; returns counts and what could not be rendered."""
-    buffer = _Buffer()
+    """Render the kept rows of some pool shards; returns counts and what could not be rendered.
+
+    `dims` says for each array of vectors of how many numbers they are.
+    """
     failed: dict[str, str] = {}
     reasons: Counter[str] = Counter()  # in samples, that is copies
-    for shard, kept in zip(task.shards, task.kept, strict=True):
-        for row, copies in _kept_rows(job, shard, dict(kept)):
-            try:
-                parts = render(row, job.render, job.max_pixels)
-            except decoding.Unreadable as error:
-                failed[row.key.hex()] = error.reason
-                reasons[error.reason] += copies
-                continue
-            for copy in range(copies):
-                _add(buffer, row, copy_key(row.key, copy), parts, job.seed)
-    _write_run(buffer, *run_paths(job, task.name))
+    dims: list[set[int]] = [set() for _ in job.render.embeddings]
+
+    def rendered() -> Iterator[Rendered]:
+        for shard, part in zip(task.shards, task.verdicts, strict=True):
+            for row, copies in _kept_rows(job, shard, part):
+                try:
+                    sample = _rendered(row, copies, job)
+                except decoding.Unreadable as error:
+                    failed[row.key.hex()] = error.reason
+                    reasons[error.reason] += copies
+                    continue
+                for seen, count in zip(
+                    dims, embeddings.dims_of(row.vectors, job.render.embeddings), strict=True
+                ):
+                    seen.update([count] if count >= 0 else [])
+                yield sample
+
+    samples = write_rendered(job.run(task.name), rendered())
     return {
-        "samples": len(buffer.index),
+        "samples": samples,
         "failed": dict(sorted(reasons.items())),
         "failed_keys": dict(sorted(failed.items())),
+        "dims": [sorted(seen) for seen in dims],
     }
 
 
-def _kept_rows(job: ExportJob, shard: Shard, kept: Mapping[int, int]) -> Iterator[tuple[Row, int]]:
+def _rendered(row: Row, copies: int, job: ExportJob) -> Rendered:
+    """A row as it will be written; one that is there more than once with its parts apart."""
+    if job.tables:
+        copies, data = 1, _table_row(row, job.render.txt)
+    else:
+        parts = render(row, job.render, job.max_pixels)
+        data = _members(row.key, parts) if copies == 1 else _framed(parts)
+    keys = [copy_key(row.key, copy) for copy in range(copies)]
+    places = tuple((place(key, job.seed), key) for key in keys)
+    return Rendered(places, data + row.vectors, len(row.vectors))
+
+
+def _kept_rows(job: ExportJob, shard: Shard, part: Part) -> Iterator[tuple[Row, int]]:
     """The kept rows of a pool shard with their image bytes, in order, and their copies."""
+    times = part.times()
+    kept = np.flatnonzero(times).tolist()
     if not kept:
         return
     columns = job.render.read_columns(job.pool_root, shard)
-    base = pool.read_base(job.pool_root, shard).to_pylist()
+    vectors = embeddings.read_vectors(job.render.embeddings, job.render.columns, shard)
+    wanted = _UID_COLUMNS if job.tables else None
+    base = pool.read_base(job.pool_root, shard, wanted).to_pylist()
     path = pool.tar_path(job.pool_root, shard.name)
-    samples = {}
-    wanted = {base[row]["key"].hex() for row in kept}
-    for sample in read_shard(path):
-        if sample.key in wanted:
-            samples[sample.key] = sample.parts
-    for row in sorted(kept):
+    images = {} if job.tables else _images(path, {base[row]["key"].hex() for row in kept})
+    for row in kept:
+        image = None if job.tables else _image_of(base[row], images, path)
         values = {name: column[row] for name, column in columns.items()}
-        yield Row(base[row], _image_of(base[row], samples, path), values), kept[row]
+        yield Row(base[row], image, values, embeddings.pack(vectors, row)), int(times[row])
+
+
+def _images(path: str, wanted: set[str]) -> dict[str, dict[str, bytes]]:
+    return {sample.key: sample.parts for sample in read_shard(path) if sample.key in wanted}
 
 
 def _image_of(row: dict[str, Any], samples: dict[str, dict[str, bytes]], path: str) -> bytes | None:
@@ -161,105 +190,113 @@ def _image_of(row: dict[str, Any], samples: dict[str, dict[str, bytes]], path: s
     return image
 
 
-def _add(buffer: _Buffer, row: Row, key: bytes, parts: Mapping[str, bytes], seed: int) -> None:
-    name = key.hex()
-    fields = dict(parts)
-    if key != row.key:
-        fields["json"] = json.dumps(json.loads(parts["json"]) | {"key": name}).encode()
-    members = b"".join(member(f"{name}.{e}", data) for e, data in fields.items())
-    buffer.index.append((place(key, seed), key, len(buffer.data)))
-    buffer.data.append(members)
+def _table_row(row: Row, txt: str) -> bytes:
+    values = (row.base["source_key"], row.base["url"], row.columns[txt])
+    return json.dumps(dict(zip(TABLE.names, values, strict=True))).encode()
 
 
-def _write_run(buffer: _Buffer, members_path: str, index_path: str) -> None:
-    order = sorted(buffer.index)
-    index = np.zeros(len(order), _INDEX)
-    offset = 0
-    with storage.writing(members_path) as temporary, open(temporary, "wb") as stream:
-        for slot, (where, key, position) in enumerate(order):
-            data = buffer.data[position]
-            index[slot] = (where, key, offset, len(data))
-            stream.write(data)
-            offset += len(data)
-    with storage.writing(index_path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, index)
+def _members(key: bytes, parts: Mapping[str, bytes]) -> bytes:
+    """A sample as it stands in a tar."""
+    return b"".join(member(f"{key.hex()}.{e}", data) for e, data in parts.items())
 
 
-def shard_range(job: ExportJob, number: int) -> tuple[int, int]:
-    """First place of an output shard, and the first that is beyond it."""
-    edges = [0, *(job.boundaries or ()), 1 << 64]
-    return edges[number], edges[number + 1]
+def _framed(parts: Mapping[str, bytes]) -> bytes:
+    """The parts of a sample behind a line that says how long they are."""
+    sizes = json.dumps({extension: len(data) for extension, data in parts.items()})
+    return b"".join([sizes.encode(), b"\n", *parts.values()])
 
 
-def write_output(task: tuple[str, int], job: ExportJob) -> dict[str, Any]:
-    """Merge one output shard from all runs; returns its sample count, bytes and sha256."""
-    name, number = task
-    slices = _slices(job, number)
-    order = sorted(
-        (int(entry["place"]), entry["key"].tobytes(), run, slot)
-        for run, entries in enumerate(slices)
-        for slot, entry in enumerate(entries)
-    )
+def _copy(key: bytes, framed: bytes) -> bytes:
+    """A copy as it stands in a tar: name and json have its key."""
+    line, _, data = framed.partition(b"\n")
+    parts, at = {}, 0
+    for extension, size in json.loads(line).items():
+        parts[extension] = data[at : at + size]
+        at += size
+    fields = json.loads(parts["json"])
+    if fields["key"] != key.hex():
+        parts["json"] = json.dumps(fields | {"key": key.hex()}).encode()
+    return _members(key, parts)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A sample of the second pass: as it will be written, and its vectors."""
+
+    key: bytes
+    data: bytes = field(repr=False)
+    vectors: bytes = field(repr=False)
+
+
+def write_bucket(task: BucketTask, job: ExportJob) -> dict[str, Any]:
+    """Merge neighbouring output shards from all runs; returns of each what was written."""
+    spans = zip(job.runs, task.bucket.rows.tolist(), strict=True)
+    slices = [Slice(run, run.read_index(*span)) for run, span in spans if span[1] > span[0]]
+    merged = merge(slices)
+    edges = np.array(task.bucket.edges, np.uint64)
+    stops = [*np.searchsorted(merged.index["place"], edges, side="left").tolist()]
+    starts = [0, *stops]
+    samples = _samples(merged)
+    shards = []
+    for name, start, stop in zip(task.names, starts, [*stops, len(merged.index)], strict=True):
+        files = _write_shard(name, islice(samples, stop - start), job)
+        shards.append({"name": name, "samples": stop - start, "files": files})
+    return {"samples": len(merged.index), "shards": shards}
+
+
+def _samples(merged: Merged) -> Iterator[_Sample]:
+    columns = (merged.index[name].tolist() for name in ("key", "vectors", "is_copied"))
+    for data, key, vectors, is_copied in zip(merged.data(), *columns, strict=True):
+        cut = len(data) - vectors
+        own = _copy(key, data[:cut]) if is_copied else data[:cut]
+        yield _Sample(key, own, data[cut:])
+
+
+def _write_shard(name: str, samples: Iterator[_Sample], job: ExportJob) -> dict[str, Any]:
+    """Write the files of an output shard; returns size and sha256 of each by its name."""
+    keys: list[str] = []
+    vectors: list[bytes] = []
+
+    def noted() -> Iterator[bytes]:
+        for sample in samples:
+            keys.append(sample.key.hex())
+            vectors.append(sample.vectors)
+            yield sample.data
+
+    write = _write_table if job.tables else _write_tar
+    files = {file: write(job.path(file), noted()) for file in [shard_file(name, job.tables)]}
+    if job.render.embeddings:
+        arrays = embeddings.arrays_of(keys, vectors, job.render.embeddings, job.dims)
+        files[f"{name}.npz"] = _write_bytes(job.path(f"{name}.npz"), npz_bytes(arrays))
+    return files
+
+
+def shard_file(name: str, tables: bool) -> str:
+    return f"{name}.parquet" if tables else f"{name}.tar"
+
+
+def _write_tar(path: str, data: Iterator[bytes]) -> dict[str, Any]:
     state = hashlib.sha256()
-    path = storage.join(job.out, "shards", f"{name}.tar")
-    blobs = [_read_slice(job, run, entries) for run, entries in zip(job.runs, slices, strict=True)]
     with storage.writing(path) as temporary, open(temporary, "wb") as stream:
-        for _, _, run, slot in order:
-            entry, first = slices[run][slot], slices[run][0]
-            start = int(entry["offset"] - first["offset"])
-            data = blobs[run][start : start + int(entry["length"])]
-            state.update(data)
-            stream.write(data)
+        for block in data:
+            state.update(block)
+            stream.write(block)
         state.update(END)
         stream.write(END)
-    return {
-        "samples": len(order),
-        "size_bytes": storage.size(path),
-        "sha256": state.hexdigest(),
-    }
+    return {"size_bytes": storage.size(path), "sha256": state.hexdigest()}
 
 
-def read_index(job: ExportJob, run: str) -> Any:
-    """Where the samples of a run lie, in the order of the shuffle. Raises DamagedFile."""
-    path = run_paths(job, run)[1]
-    try:
-        with storage.open_input(path) as stream:
-            return np.load(stream)
-    except (ValueError, OSError) as error:
-        message = f"{path}: can't be read, remove it and export again: {error}"
-        raise DamagedFile(message) from error
+def _write_table(path: str, data: Iterator[bytes]) -> dict[str, Any]:
+    rows = [json.loads(row) for row in data]
+    buffer = io.BytesIO()
+    table = pa.Table.from_pylist(rows, schema=TABLE)
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    return _write_bytes(path, buffer.getvalue())
 
 
-def _slices(job: ExportJob, number: int) -> list[Any]:
-    """Per run the index entries that belong to one output shard; they are neighbours there."""
-    first, beyond = shard_range(job, number)
-    found = []
-    for run in job.runs:
-        index = read_index(job, run)
-        start = int(np.searchsorted(index["place"], np.uint64(first), side="left"))
-        stop = len(index)
-        if beyond < 1 << 64:
-            stop = int(np.searchsorted(index["place"], np.uint64(beyond), side="left"))
-        found.append(index[start:stop].copy())  # a view would hold the whole index
-    return found
-
-
-def _read_slice(job: ExportJob, run: str, entries: Any) -> bytes:
-    if not len(entries):
-        return b""
-    start = int(entries[0]["offset"])
-    stop = int(entries[-1]["offset"] + entries[-1]["length"])
-    path = run_paths(job, run)[0]
-    with storage.open_input(path) as stream:
-        stream.seek(start, os.SEEK_SET)
-        data = stream.read(stop - start)
-    if len(data) != stop - start:
-        raise DamagedFile(f"{path}: ends at byte {start + len(data)}; remove it and export again")
-    return data
-
-
-def run_is_written(job: ExportJob, name: str) -> bool:
-    return all(storage.exists(path) for path in run_paths(job, name))
+def _write_bytes(path: str, data: bytes) -> dict[str, Any]:
+    storage.write_atomic(path, data)
+    return {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def export_digest(selection: str, made_from: Pool, options: Mapping[str, Any]) -> str:

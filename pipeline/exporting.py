@@ -1,9 +1,12 @@
 """The export verb's plan: which rows, in which run, to which shard; then the manifest.
 
 `manifest.json` is removed first and written last: without it a folder of tars is no export.
+Whether shards of a finished export are still whole is judged by their sizes alone, which costs
+nothing; `pairmill verify` reads them and checks every hash.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,15 +16,17 @@ import pyarrow as pa
 
 from pipeline import export, pool, storage
 from pipeline.columns import ColumnSet
+from pipeline.cuts import Bucket, cut, shard_count
+from pipeline.embeddings import Embedding, common_dims, name_problem, number_type
 from pipeline.errors import CurationError, DamagedFile
-from pipeline.export import ExportJob, RunTask
+from pipeline.export import BucketTask, ExportJob, RunTask
 from pipeline.manifest import SUBSET, Written, manifest_path, write_manifest, written_before
 from pipeline.places import refuse_foreign_shards
 from pipeline.pool import BASE, Pool
 from pipeline.record import read_manifest
 from pipeline.render import RenderOptions
 from pipeline.scoring import Resolved
-from pipeline.subsets import write_subset
+from pipeline.subsets import SubsetWriter
 from pipeline.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -29,10 +34,15 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raise it when the same verdicts would give other shards
 SMALL_BYTES = 256_000_000  # a pool that is rendered sooner than new processes have started
+_PATIENCE = 5  # looks at a manifest that another part may be writing anew
 
 
 def run_export(build: "Build") -> dict[str, Any]:
-    """Write the training shards of a build; returns the manifest."""
+    """Write the training shards of a build; returns the manifest.
+
+    A finished export is left as it is when all its files are there, its shards with their sizes;
+    their hashes are not looked at, that is what `verify` does.
+    """
     made = build.open_pool()
     resolved, plan = build.resolve(made)
     verdicts = plan.open()
@@ -41,17 +51,36 @@ def run_export(build: "Build") -> dict[str, Any]:
     options = render_options(build, resolved)
     job = _job(build, made, options, verdicts)
     finished = _finished(build, job.digest)
-    if finished is not None:  # its tars are right; what describes them follows the recipe
-        return write_manifest(build, resolved, verdicts, written_before(finished))
-    _clear_once(build, job)
-    if build.recipe.export.format == "uids":
-        return write_manifest(build, resolved, verdicts, _write_uids(made, verdicts, job))
-    _require_images(build, made, verdicts)
-    written = _two_passes(build, made, verdicts, job)
+    # Of what is finished the tars are right; what describes them follows the recipe.
+    written = written_before(finished) if finished else _written(build, made, verdicts, job)
     manifest = write_manifest(build, resolved, verdicts, written)
-    if build.part.count == 1:  # another part may still read the runs
-        storage.remove(job.work)
+    storage.remove(job.work)  # a part that still reads there finds the manifest in its place
     return manifest
+
+
+def _written(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
+    """Write all files but those that describe the export; returns what was written."""
+    _clear_once(build, job)
+    if not job.tables:
+        _require_images(build, made, verdicts)
+        return _shared(build, made, verdicts, job)
+    written = Written(digest=job.digest, shards=(), runs=())
+    if job.render.embeddings:
+        written = _shared(build, made, verdicts, job)
+    return replace(written, subset=_write_uids(made, verdicts, job))
+
+
+def _shared(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
+    """Both passes; of several parts one that comes last may find the work of all done and gone."""
+    try:
+        return _two_passes(build, made, verdicts, job)
+    except CurationError:
+        for _ in range(_PATIENCE if build.part.count > 1 else 0):
+            finished = _finished(build, job.digest)
+            if finished is not None:
+                return written_before(finished)
+            time.sleep(build.part.poll_s)
+        raise
 
 
 def _two_passes(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
@@ -59,30 +88,55 @@ def _two_passes(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) 
     tasks = list(_run_tasks(made, verdicts))
     is_small = sum(shard.size_bytes for shard in made.shards) < SMALL_BYTES
     render, write = f"render-{job.digest}", f"export-{job.digest}"
+
+    def is_rendered(task: RunTask) -> bool:
+        is_there = job.run(task.name).is_written() and build.has_record(render, task.name)
+        return is_there or (build.part.count > 1 and _finished(build, job.digest) is not None)
+
     build.stage(
         "render",
         partial(export.write_run, job=job),
         [(task.name, task) for task in tasks],
-        lambda task: export.run_is_written(job, task.name) and build.has_record(render, task.name),
+        is_rendered,
         folder=render,
         is_small=is_small,
     )
-    job = _planned(build, job, [task.name for task in tasks])
-    count = _shard_count(job)
-    names = [pool.shard_name(number, count) for number in range(count)]
+    job, buckets = _planned(build, job, [task.name for task in tasks])
     build.stage(
         "export",
-        partial(export.write_output, job=job),
-        [(name, (name, number)) for number, name in enumerate(names)],
-        lambda task: _is_whole(build, write, task[0]),
+        partial(export.write_bucket, job=job),
+        [(task.names[0], task) for task in buckets],
+        lambda task: _is_whole(build, write, task),
         folder=write,
         is_small=is_small,
     )
-    return Written(
-        digest=job.digest,
-        shards=tuple((name, build.stats(write, name)) for name in names),
-        runs=tuple(build.stats(render, task.name) for task in tasks),
-    )
+    shards = [s for task in buckets for s in build.stats(write, task.names[0])["shards"]]
+    failed = ({"failed": build.stats(render, task.name)["failed"]} for task in tasks)
+    return _as_written(job, shards, tuple(failed))
+
+
+def _as_written(
+    job: ExportJob, shards: list[dict[str, Any]], failed: tuple[dict[str, Any], ...]
+) -> Written:
+    """What both passes said: tars are the shards, all other files lie beside them."""
+    tars, beside = [], []
+    for shard in shards:
+        for name, file in shard["files"].items():
+            stats = {"samples": shard["samples"], **file}
+            if name.endswith(".tar"):
+                tars.append((shard["name"], stats))
+            else:
+                beside.append({"name": name, **stats})
+    arrays = {
+        embedding.array: {
+            "column": embedding.column,
+            "dims": job.dims[embedding.array],
+            "type": np.dtype(embedding.dtype).name,
+        }
+        for embedding in sorted(job.render.embeddings, key=lambda e: e.array)
+    }
+    embeddings = {"arrays": arrays, "files": beside} if arrays else None
+    return Written(job.digest, tuple(tars), failed, embeddings=embeddings)
 
 
 def _require_images(build: "Build", made: Pool, verdicts: Verdicts) -> None:
@@ -95,17 +149,13 @@ def _require_images(build: "Build", made: Pool, verdicts: Verdicts) -> None:
         )
 
 
-def _write_uids(made: Pool, verdicts: Verdicts, job: ExportJob) -> Written:
+def _write_uids(made: Pool, verdicts: Verdicts, job: ExportJob) -> int:
     """Write the source keys of the kept rows as a subset file, each as often as it was chosen."""
-    uids: list[str] = []
-    times: list[int] = []
-    for shard in made.shards:
-        names = pool.read_base(made.root, shard, ["source_key"])["source_key"].to_pylist()
-        for row, copies in _kept(verdicts, shard.name):
-            uids.append(names[row] or "")
-            times.append(copies)
-    count = write_subset(storage.join(job.out, "shards", SUBSET), uids, times)
-    return Written(digest=job.digest, shards=(), runs=(), subset=count)
+    writer = SubsetWriter(job.path(SUBSET), verdicts.summary["copies"])
+    for first, beyond, times in verdicts.times():
+        base = pool.read_base_range(made, made.shards[first:beyond], ["source_key"])
+        writer.add(base["source_key"], times)
+    return writer.finish()
 
 
 def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
@@ -119,9 +169,10 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
     wanted = {captions.txt: ("captions", "txt")}
     wanted |= dict.fromkeys(captions.json_columns, ("captions", "json"))
     wanted |= dict.fromkeys(section.json_columns, ("export", "json"))
+    writers = resolved.writers
     for name, path in wanted.items():
-        if name in resolved.writers:
-            columns[name] = resolved.writers[name]
+        if name in writers:
+            columns[name] = writers[name]
         elif name not in BASE.names:
             known = ", ".join(sorted(resolved.types))
             raise recipe.error(f"no column {name!r}; known are {known}", *path)
@@ -130,6 +181,8 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
         found = str(kind).partition("<")[0]
         message = f"column {captions.txt!r} holds {found}, and a `txt` is text"
         raise recipe.error(message, "captions", "txt")
+    embeddings = tuple(_embeddings(build, resolved))
+    columns |= {embedding.column: writers[embedding.column] for embedding in embeddings}
     return RenderOptions(
         image=section.image,
         quality=90 if section.quality is None else section.quality,
@@ -137,8 +190,24 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
         resize=section.resize,
         txt=captions.txt,
         json=tuple(dict.fromkeys([*captions.json_columns, *section.json_columns])),
+        embeddings=embeddings,
         columns=columns,
     )
+
+
+def _embeddings(build: "Build", resolved: Resolved) -> Iterator[Embedding]:
+    """The arrays to write. Raises RecipeError for columns that are no vectors."""
+    recipe, types = build.recipe, resolved.types
+    taken = recipe.export.embeddings
+    vectors = {c: kind for c in resolved.writers if (kind := number_type(types[c])) is not None}
+    for array, column in taken.items():
+        problem = name_problem(array, list(taken))
+        if column not in vectors:
+            known = ", ".join(sorted(vectors)) or "none"
+            problem = f"no column of vectors {column!r}; known are {known}"
+        if problem is not None:
+            raise recipe.error(problem, "export", "embeddings", array)
+        yield Embedding(array, column, vectors[column])
 
 
 def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts) -> ExportJob:
@@ -159,6 +228,8 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         "max_pixels": build.recipe.ingest.max_pixels,
         "version": VERSION,
     }
+    if options.embeddings:
+        how["embeddings"] = [[e.array, e.column, e.dtype] for e in options.embeddings]
     return ExportJob(
         pool_root=build.root,
         out=build.out,
@@ -166,11 +237,12 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         render=options,
         seed=section.seed,
         max_pixels=build.recipe.ingest.max_pixels,
+        tables=section.format == "uids",
     )
 
 
 def _finished(build: "Build", digest: str) -> dict[str, Any] | None:
-    """The manifest of this very export if all its files are there, its shards with their sizes."""
+    """The manifest of this very export if its files are there, those of shards in their sizes."""
     path = manifest_path(build.out)
     if not storage.exists(path):
         return None
@@ -182,7 +254,8 @@ def _finished(build: "Build", digest: str) -> dict[str, Any] | None:
     there = all(storage.exists(storage.join(folder, name)) for name in manifest["files"])
     if manifest["export"] != digest or not there:
         return None
-    sizes = [(storage.join(folder, s["name"]), s["size_bytes"]) for s in manifest["shards"]]
+    written = [*manifest["shards"], *manifest.get("embeddings", {}).get("files", [])]
+    sizes = [(storage.join(folder, s["name"]), s["size_bytes"]) for s in written]
     return manifest if all(_has_size(path, size) for path, size in sizes) else None
 
 
@@ -221,34 +294,39 @@ def _clear(build: "Build", job: ExportJob) -> None:
 
 
 def _run_tasks(made: Pool, verdicts: Verdicts) -> Iterator[RunTask]:
-    """The runs of the first pass: groups of pool shards, with the kept rows of each."""
+    """The runs of the first pass: groups of pool shards, and where the verdicts of each are."""
     for number, shards in enumerate(export.group_shards(made.shards)):
-        kept = tuple(_kept(verdicts, shard.name) for shard in shards)
-        yield RunTask(f"{number:06d}", shards, kept)
+        parts = tuple(verdicts.part(shard.name) for shard in shards)
+        yield RunTask(f"{number:06d}", shards, parts)
 
 
-def _kept(verdicts: Verdicts, shard: str) -> tuple[tuple[int, int], ...]:
-    times = verdicts.of_shard(shard)["times"].to_numpy()
-    rows = np.flatnonzero(times)
-    return tuple(zip(rows.tolist(), times[rows].tolist(), strict=True))
+def _planned(
+    build: "Build", job: ExportJob, names: list[str]
+) -> tuple[ExportJob, list[BucketTask]]:
+    """The job of the second pass, and its tasks: by the places of all samples."""
+    stats = [build.stats(f"render-{job.digest}", name) for name in names]
+    samples = [stat["samples"] for stat in stats]
+    dims = common_dims(job.render.embeddings, [stat["dims"] for stat in stats])
+    job = replace(job, runs=tuple(job.run(name) for name in names), dims=dims)
+    per_shard = build.recipe.export.samples_per_shard
+    count = shard_count(sum(samples), per_shard)
+    tasks = [_bucket_task(bucket, count) for bucket in cut(job.runs, samples, per_shard)]
+    return job, tasks
 
 
-def _planned(build: "Build", job: ExportJob, runs: Sequence[str]) -> ExportJob:
-    """The job of the second pass: where output shards begin, from the places of all samples."""
-    indices = (export.read_index(job, run)["place"] for run in runs)
-    every = np.concatenate([np.zeros(0, np.uint64), *indices])
-    if not len(every):
-        return replace(job, boundaries=None, runs=tuple(runs))
-    edges = export.boundaries(every, build.recipe.export.samples_per_shard)
-    return replace(job, boundaries=edges, runs=tuple(runs))
+def _bucket_task(bucket: Bucket, count: int) -> BucketTask:
+    numbers = range(bucket.first, bucket.first + bucket.shards)
+    return BucketTask(tuple(pool.shard_name(number, count) for number in numbers), bucket)
 
 
-def _shard_count(job: ExportJob) -> int:
-    return 0 if job.boundaries is None else len(job.boundaries) + 1
-
-
-def _is_whole(build: "Build", folder: str, name: str) -> bool:
-    """Whether an output shard is there as its record says."""
-    record = build.record(folder, name)
-    path = storage.join(build.out, "shards", f"{name}.tar")
-    return record is not None and _has_size(path, record["stats"]["size_bytes"])
+def _is_whole(build: "Build", folder: str, task: BucketTask) -> bool:
+    """Whether the output shards of a task are there as its record says."""
+    record = build.record(folder, task.names[0])
+    shards = record["stats"].get("shards") if record is not None else None
+    if shards is None or [shard["name"] for shard in shards] != list(task.names):
+        return False
+    files = [file for shard in shards for file in shard["files"].items()]
+    return all(
+        _has_size(storage.join(build.out, "shards", name), file["size_bytes"])
+        for name, file in files
+    )

@@ -5,8 +5,7 @@ row it says nothing about is NULL.
 """
 
 import hashlib
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import storage
+from pipeline import npz, storage
 from pipeline.errors import DamagedFile, RecipeError
 from pipeline.recipe import Recipe
 from pipeline.sources.tables import named_files, parquet_file, require_columns
@@ -28,6 +27,7 @@ _JOINS = {
 }
 _READS = {"url": "url", "sha256": "image_sha256", "key": "key", "source_key": "source_key"}
 _CHUNK = 1 << 20
+_NPZ = ".npz"
 
 
 def make_imports(recipe: Recipe) -> dict[str, "ImportedColumns"]:
@@ -50,14 +50,15 @@ class ImportedColumns:
 
     `take` has pairs (new name, name in the file); without it every column is taken. A name that
     the table lacks is looked for in an `.npz` of the same stem, rows in the table's order, as
-    DataComp publishes embeddings. NULL joins nothing.
+    DataComp publishes embeddings. An `.npz` without such a table is one itself: its arrays of
+    texts are what is joined on, as an export writes them beside its tars. NULL joins nothing.
     """
 
     name: str
     pattern: str
     on: str
     take: tuple[tuple[str, str], ...] | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # vectors as lists of any length; NULL where they have a mask or NaN
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -70,22 +71,25 @@ class ImportedColumns:
 
     @cached_property
     def _files(self) -> list[str]:
-        return named_files(self.pattern, f"import {self.name!r}", (".parquet",))
+        found = named_files(self.pattern, f"import {self.name!r}", (".parquet", _NPZ))
+        tables = {_npz(path) for path in found if not path.endswith(_NPZ)}
+        return [path for path in found if path not in tables]
 
     @cached_property
     def _digest(self) -> str:
         """Of the tables by their bytes, of an npz by the checksums it holds: it may be huge."""
         state = hashlib.blake2b(digest_size=16)
         for path in self._files:
-            state.update(_file_digest(path, storage.size(path), storage.stamp(path)))
+            if not path.endswith(_NPZ):
+                state.update(_file_digest(path, storage.size(path), storage.stamp(path)))
             if self._from_npz:
-                state.update(repr(sorted(_checksums(_npz(path)))).encode())
+                state.update(repr(npz.checksums(_npz(path))).encode())
         return state.hexdigest()
 
     @cached_property
     def _columns(self) -> Mapping[str, pa.DataType]:
         """The columns of the first table."""
-        return {field.name: field.type for field in parquet_file(self._files[0]).schema_arrow}
+        return {field.name: field.type for field in _schema(self._files[0])}
 
     @cached_property
     def _join(self) -> str:
@@ -102,7 +106,10 @@ class ImportedColumns:
     def _taken(self) -> tuple[tuple[str, str], ...]:
         if self.take is not None:
             return self.take
-        return tuple((name, name) for name in self._columns if name != self._join)
+        names = [name for name in self._columns if name != self._join]
+        if self._files[0].endswith(_NPZ):
+            names += npz.vector_types(self._files[0])
+        return tuple((name, name) for name in names)
 
     @cached_property
     def _from_npz(self) -> tuple[str, ...]:
@@ -116,16 +123,19 @@ class ImportedColumns:
             raise RecipeError(f"import {self.name!r}: {self._files[0]} has no column to take")
         needed = [self._join, *(old for _, old in self._taken if old not in self._from_npz)]
         for path in self._files:
-            columns = parquet_file(path).schema_arrow.names
+            columns = _schema(path).names
             require_columns(columns, list(dict.fromkeys(needed)), f"import {self.name!r}: {path}")
             if self._from_npz:
-                found = sorted(_array_types(_npz(path)))
+                found = sorted(npz.vector_types(_npz(path)))
                 where = f"import {self.name!r}: {path} with its npz"
                 require_columns([*columns, *found], self._from_npz, where)
 
     @cached_property
     def writes(self) -> pa.Schema:
-        known = {**(_array_types(_npz(self._files[0])) if self._from_npz else {}), **self._columns}
+        known = {
+            **(npz.vector_types(_npz(self._files[0])) if self._from_npz else {}),
+            **self._columns,
+        }
         where = f"import {self.name!r}: {self._files[0]}"
         require_columns(sorted(known), [self._join, *(old for _, old in self._taken)], where)
         return pa.schema([pa.field(new, known[old]) for new, old in self._taken])
@@ -167,16 +177,9 @@ class ImportedColumns:
         stored = [old for _, old in self._taken if old not in self._from_npz]
         table = self._read(path, list(dict.fromkeys(stored or [self._join])))
         found = {name: table[name].take(pa.array(positions)) for name in table.column_names}
-        for name, values in _arrays(_npz(path), self._from_npz):
-            if len(values) != len(table):
-                raise DamagedFile(
-                    f"{_npz(path)}: {name!r} has {len(values)} rows, the table {len(table)}"
-                )
-            chosen = np.ascontiguousarray(values[positions])
-            flat = pa.array(chosen.reshape(-1))
-            found[name] = pa.chunked_array(
-                [pa.FixedSizeListArray.from_arrays(flat, values.shape[1])]
-            )
+        for name in self._from_npz:
+            vectors = npz.read_vectors(_npz(path), name, len(table)).take(pa.array(positions))
+            found[name] = pa.chunked_array([vectors])
         arrays = [
             _finite(found[old].cast(field.type))
             for field, (_, old) in zip(self.writes, self._taken, strict=True)
@@ -185,6 +188,8 @@ class ImportedColumns:
 
     def _read(self, path: str, columns: list[str]) -> pa.Table:
         try:
+            if path.endswith(_NPZ):
+                return _texts(path, columns)
             return parquet_file(path).read(columns).replace_schema_metadata(None)
         except (pa.ArrowException, OSError) as error:
             raise DamagedFile(f"{path}: can't be read: {error}") from error
@@ -201,51 +206,19 @@ def _file_digest(path: str, _size: int, _stamp: int) -> bytes:
 
 
 def _npz(path: str) -> str:
-    return path.removesuffix(".parquet") + ".npz"
+    return path.removesuffix(_NPZ).removesuffix(".parquet") + _NPZ
 
 
-def _members(path: str) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
-    """The arrays of an npz, if there is one. Raises RecipeError when it is none."""
-    if not storage.exists(path):
-        return
-    try:
-        with storage.open_input(path) as stream, zipfile.ZipFile(stream) as archive:
-            for member in archive.infolist():
-                yield archive, member
-    except zipfile.BadZipFile as error:
-        raise RecipeError(f"{path}: can't be read as npz: {error}") from error
+def _schema(path: str) -> pa.Schema:
+    """The columns of a table; of an npz its arrays of texts."""
+    if path.endswith(_NPZ):
+        return pa.schema([(name, pa.string()) for name in npz.text_names(path)])
+    return parquet_file(path).schema_arrow
 
 
-def _checksums(path: str) -> Iterator[tuple[str, int, int]]:
-    for _, member in _members(path):
-        yield member.filename, member.file_size, member.CRC
-
-
-def _array_types(path: str) -> dict[str, pa.DataType]:
-    """The two-dimensional arrays by name, as columns of lists; only their headers are read."""
-    found: dict[str, pa.DataType] = {}
-    for archive, member in _members(path):
-        with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, kind = read(stream)
-        if len(shape) == 2 and kind.kind in "fiu":
-            name = member.filename.removesuffix(".npy")
-            found[name] = pa.list_(pa.from_numpy_dtype(kind), shape[1])
-    return found
-
-
-def _arrays(path: str, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Arrays of an npz, one at a time; objects are never loaded."""
-    if not names:
-        return
-    with storage.open_input(path) as stream, np.load(stream, allow_pickle=False) as arrays:
-        for name in names:
-            yield name, arrays[name]
+def _texts(path: str, names: list[str]) -> pa.Table:
+    found = {name: pa.array(values) for name, values in npz.read_arrays(path, *names)}
+    return pa.table({name: column.cast(pa.string()) for name, column in found.items()})
 
 
 def _finite(column: "pa.ChunkedArray[Any]") -> "pa.ChunkedArray[Any]":

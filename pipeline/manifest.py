@@ -37,13 +37,15 @@ _LIBRARIES = (
 class Written:
     """What both passes of an export said: (name, stats) per output shard, stats per run.
 
-    An export of uids has no shards, and `subset` entries in its list.
+    An export of uids has no shards, and `subset` entries in its list. `embeddings` describes
+    arrays and the files beside the shards that hold them.
     """
 
     digest: str
     shards: tuple[tuple[str, Mapping[str, Any]], ...]
     runs: tuple[Mapping[str, Any], ...]
     subset: int | None = None
+    embeddings: Mapping[str, Any] | None = None
 
 
 def manifest_path(out: str) -> str:
@@ -80,13 +82,24 @@ def write_manifest(
         "versions": versions(),
         "shards": [{"name": f"{name}.tar", **stats} for name, stats in written.shards],
     }
+    if written.embeddings is not None:
+        manifest["embeddings"] = written.embeddings
     files["README.md"] = card.readme(manifest)
     files["croissant.json"] = card.croissant(manifest)
-    if written.subset is not None:
-        files[SUBSET] = storage.read_bytes(storage.join(build.out, "shards", SUBSET))
     manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    if written.subset is not None:
+        manifest["files"][SUBSET] = file_sha256(storage.join(build.out, "shards", SUBSET))
     _write(build.out, files, manifest)
     return manifest
+
+
+def file_sha256(path: str) -> str:
+    """The SHA-256 of a file in hex, which is read a block at a time."""
+    state = hashlib.sha256()
+    with storage.open_input(path) as stream:
+        while block := stream.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
 
 
 def _write(out: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
@@ -114,7 +127,7 @@ def written_before(manifest: Mapping[str, Any]) -> Written:
     )
     subset = None if shards or SUBSET not in manifest["files"] else manifest["ledger"]["written"]
     runs = ({"failed": manifest["ledger"]["not_exported"]},)
-    return Written(manifest["export"], shards, runs, subset)
+    return Written(manifest["export"], shards, runs, subset, manifest.get("embeddings"))
 
 
 def make_ledger(verdicts: Verdicts, written: Written) -> dict[str, Any]:

@@ -378,6 +378,8 @@ class ExportSection(Section):
     """Another seed is another order of the samples."""
     json_columns: TextList = Field(default=(), alias="json")
     """Columns that go into the `.json` of a sample."""
+    embeddings: Renames = {}
+    """Columns of vectors to write as `.npz` beside the samples: a list of names, or `new: old`."""
 
     @model_validator(mode="after")
     def _uses_what_it_is_given(self) -> Self:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import decoding, encoding
 from pipeline.columns import ColumnSet
+from pipeline.embeddings import Embedding
 from pipeline.pool import BASE, Shard, read_base
 
 _NOT_PROVENANCE = frozenset(
@@ -28,8 +29,8 @@ class RenderOptions:
     """How images and texts are written.
 
     `image` is `original`, `jpg` or `webp`; `max_side` in pixels. `txt` names the column of the
-    text, `json` further columns for the json member. `columns` has the set of each of those that
-    is not a base column.
+    text, `json` further columns for the json member, `embeddings` columns of vectors that lie
+    beside the samples. `columns` has the set of each of those that is not a base column.
     """
 
     image: str = "original"
@@ -38,6 +39,7 @@ class RenderOptions:
     resize: str = "longest"
     txt: str = "caption"
     json: tuple[str, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
     columns: Mapping[str, ColumnSet] = field(default_factory=dict)
 
     def read_columns(self, root: str, shard: Shard) -> dict[str, list[Any]]:
@@ -55,12 +57,13 @@ class RenderOptions:
 class Row:
     """A kept row: its base columns, the image bytes as stored, and the columns asked for.
 
-    A row of metadata alone has no image.
+    A row of metadata alone has no image. `vectors` are its embeddings, packed.
     """
 
     base: Mapping[str, Any]
     image: bytes | None = field(repr=False)
     columns: Mapping[str, Any] = field(default_factory=dict)
+    vectors: bytes = field(default=b"", repr=False)
 
     @property
     def key(self) -> bytes:

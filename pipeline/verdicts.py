@@ -4,11 +4,15 @@ A file holds the rows of many shards; the index says of which. No index, no sele
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +34,27 @@ ROWS_PER_FILE = 1_000_000
 _OURS = re.compile(r"\d{5,}\.parquet")
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the verdicts of one pool shard are: what a worker needs to read them itself."""
+
+    path: str
+    start: int
+    rows: int
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The verdicts, in the order of the shard's base rows. Raises DamagedFile."""
+        part = _read(self.path, columns).slice(self.start, self.rows)
+        if len(part) != self.rows:
+            raise DamagedFile(f"{self.path}: {len(part)} verdicts for {self.rows} rows")
+        return part
+
+    def times(self) -> npt.NDArray[np.int32]:
+        """How often each row is to be written; the rest of the verdicts is not read."""
+        times: npt.NDArray[np.int32] = self.read(["times"])["times"].to_numpy()
+        return times
+
+
 @dataclass(frozen=True)
 class Verdicts:
     """A finished selection in `folder`; `summary` is what the selection said of itself."""
@@ -41,26 +66,45 @@ class Verdicts:
     files: tuple[int, ...]  # first shard of each file
     summary: Mapping[str, Any]
 
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.shards)}
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The rows before each shard, and all of them."""
+        return list(accumulate(self.rows, initial=0))
+
+    def part(self, name: str) -> Part:
+        """Where the verdicts of a pool shard are. Raises DamagedFile when there are none."""
+        number = self._numbers.get(name)
+        if number is None:
+            raise DamagedFile(f"{self.folder}: says nothing of shard {name}; select again")
+        file = bisect_right(self.files, number) - 1
+        start = self._starts[number] - self._starts[self.files[file]]
+        return Part(self._path(file), start, self.rows[number])
+
     def of_shard(self, name: str) -> pa.Table:
         """The verdicts of one pool shard, in the order of its base rows."""
-        if name not in self.shards:
-            raise DamagedFile(f"{self.folder}: says nothing of shard {name}; select again")
-        number = self.shards.index(name)
-        file = max(i for i, first in enumerate(self.files) if first <= number)
-        start = sum(self.rows[self.files[file] : number])
-        table = _read(self._path(file))
-        part = table.slice(start, self.rows[number])
-        if len(part) != self.rows[number]:
-            raise DamagedFile(f"{self.folder}: {len(part)} verdicts for {self.rows[number]} rows")
-        return part
+        return self.part(name).read()
+
+    def times(self) -> Iterator[tuple[int, int, npt.NDArray[np.int32]]]:
+        """How often each row is to be written, a file at a time: of shards first to beyond."""
+        for file, (first, end) in enumerate(self._spans()):
+            rows = self._starts[end] - self._starts[first]
+            yield first, end, Part(self._path(file), 0, rows).times()
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """The first shard of each file, and the first beyond it."""
+        return zip(self.files, [*self.files[1:], len(self.shards)], strict=True)
 
     def is_whole(self) -> bool:
         """Whether every file is there with its rows; what is in them is checked when it is read."""
-        ends = [*self.files[1:], len(self.shards)]
-        for file, (first, end) in enumerate(zip(self.files, ends, strict=True)):
+        for file, (first, end) in enumerate(self._spans()):
+            rows = self._starts[end] - self._starts[first]
             try:
                 with storage.open_input(self._path(file)) as stream:
-                    if pq.read_metadata(stream).num_rows != sum(self.rows[first:end]):
+                    if pq.read_metadata(stream).num_rows != rows:
                         return False
             except (pa.ArrowException, OSError):
                 return False
@@ -75,10 +119,11 @@ class Verdicts:
             yield _read(self._path(file))
 
 
-def _read(path: str) -> pa.Table:
+def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of a file; those read last are kept, as long as the file stays as it is."""
     try:
-        return _read_once(path, storage.stamp(path))
+        wanted = None if columns is None else tuple(columns)
+        return _read_once(path, storage.stamp(path), wanted)
     except (pa.ArrowException, OSError) as error:
         what = storage.first_line(error)
         message = f"{path}: can't be read, remove it and select again: {what}"
@@ -86,9 +131,10 @@ def _read(path: str) -> pa.Table:
 
 
 @lru_cache(maxsize=2)
-def _read_once(path: str, _stamp: int) -> pa.Table:
+def _read_once(path: str, _stamp: int, columns: tuple[str, ...] | None) -> pa.Table:
+    wanted = None if columns is None else list(columns)
     with storage.open_input(path) as stream:
-        return pq.read_table(stream, page_checksum_verification=True)
+        return pq.read_table(stream, columns=wanted, page_checksum_verification=True)
 
 
 def open_verdicts(folder: str, digest: str | None = None) -> Verdicts | None:

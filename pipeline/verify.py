@@ -7,17 +7,24 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from pipeline import pool, storage
-from pipeline.errors import CurationError, DamagedFile
-from pipeline.manifest import check_ledger
+from pipeline import npz, pool, storage
+from pipeline.errors import CurationError, DamagedFile, RecipeError
+from pipeline.manifest import check_ledger, file_sha256
 from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
 from pipeline.verdicts import FAILED, KEPT
+
+Keys = npt.NDArray[np.bytes_]
+_KEY = np.dtype("S32")
+_SHOWN = 50
 
 
 def check(out: str) -> str:
@@ -123,15 +130,59 @@ def export_problems(record: BuildRecord) -> Iterator[str]:
     yield from _ledger_problems(record, manifest)
     for name, digest in manifest["files"].items():
         yield from _file_problems(storage.join(folder, name), digest)
-    listed = {shard["name"] for shard in manifest["shards"]}
+    arrays = manifest.get("embeddings", {"arrays": {}, "files": []})
+    listed = {file["name"] for file in [*manifest["shards"], *arrays["files"]]}
     for name in storage.files_below(folder):
-        if name.endswith(".tar") and name not in listed:
+        if name.endswith((".tar", ".npz", ".parquet")) and name not in listed:
             yield f"{storage.join(folder, name)}: is not in the manifest"
-    keys: set[str] = set()
+    known: list[Keys] = []
     for shard in manifest["shards"]:
-        yield from _shard_problems(storage.join(folder, shard["name"]), shard, keys)
+        yield from _shard_problems(storage.join(folder, shard["name"]), shard, known)
+    yield from _key_problems(folder, manifest, known)
+    keys = dict(zip((s["name"] for s in manifest["shards"]), known, strict=True))
+    for file in arrays["files"]:
+        path, tar = storage.join(folder, file["name"]), file["name"].replace(".npz", ".tar")
+        yield from _file_problems(path, file["sha256"])
+        if storage.exists(path):
+            yield from _beside_problems(path, file["samples"], arrays["arrays"], keys.get(tar))
+
+
+def _key_problems(folder: str, manifest: Mapping[str, Any], known: Sequence[Keys]) -> Iterator[str]:
+    """Keys that stand in more than one shard. Needs 32 bytes a sample."""
+    keys = np.concatenate([np.zeros(0, _KEY), *known])
+    keys.sort()
+    for key in np.unique(keys[1:][keys[1:] == keys[:-1]])[:_SHOWN]:
+        yield f"{folder}: key {key.decode()} stands in the export twice"
     if manifest["shards"] and len(keys) != manifest["ledger"]["written"]:
         yield f"{folder}: {len(keys)} keys, the ledger says {manifest['ledger']['written']}"
+
+
+def _beside_problems(
+    path: str, samples: int, arrays: Mapping[str, Any], keys: Keys | None
+) -> Iterator[str]:
+    """A table or an npz that has other rows than the manifest says, or than its tar has."""
+    if not path.endswith(".npz"):
+        with contextlib.suppress(ValueError, OSError), storage.open_input(path) as stream:
+            if pq.read_metadata(stream).num_rows == samples:
+                return
+        yield f"{path}: has not the {samples} rows that the manifest says"
+        return
+    try:
+        found = npz.headers(path)
+        for name, array in arrays.items():
+            shape = (samples, array["dims"])
+            if found.get(name, ((), None))[0] != shape:
+                yield f"{path}: has no array {name!r} of {shape[0]} x {shape[1]} numbers"
+            if found.get(name + npz.MISSING, ((), None))[0] != (samples,):
+                yield f"{path}: has no mask of {name!r} for {samples} samples"
+        stored = dict(npz.read_arrays(path, "key")).get("key")
+    except (RecipeError, DamagedFile) as error:
+        yield str(error)
+        return
+    if stored is None or len(stored) != samples:
+        yield f"{path}: has not the keys of {samples} samples"
+    elif keys is not None and not np.array_equal(stored, keys):
+        yield f"{path}: its rows are not in the order of the samples of its tar"
 
 
 def _ledger_problems(record: BuildRecord, manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -148,31 +199,24 @@ def _file_problems(path: str, digest: str) -> Iterator[str]:
     if not storage.exists(path):
         yield f"{path}: is missing; export again"
         return
-    with storage.open_input(path) as stream:
-        state = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            state.update(block)
-    if state.hexdigest() != digest:
+    if file_sha256(path) != digest:
         yield f"{path}: has another sha256 than the manifest says; remove it and export again"
 
 
-def _shard_problems(path: str, shard: Mapping[str, Any], keys: set[str]) -> Iterator[str]:
-    problems = list(_file_problems(path, shard["sha256"]))
-    yield from problems
-    if not storage.exists(path):
-        return
-    count = 0
-    for sample in read_shard(path):
-        count += 1
-        if sample.failed is not None:
-            yield f"{path}: {sample.detail}"
-        elif sample.key in keys:
-            yield f"{path}: key {sample.key} stands in the export twice"
-        else:
-            yield from _sample_problems(path, sample.key, sample.parts)
-        keys.add(sample.key)
-    if count != shard["samples"]:
-        yield f"{path}: {count} samples, the manifest says {shard['samples']}"
+def _shard_problems(path: str, shard: Mapping[str, Any], known: list[Keys]) -> Iterator[str]:
+    """What is wrong with a tar; its keys are added to those known, in its order."""
+    yield from _file_problems(path, shard["sha256"])
+    keys: list[str] = []
+    if storage.exists(path):
+        for sample in read_shard(path):
+            keys.append(sample.key)
+            if sample.failed is not None:
+                yield f"{path}: {sample.detail}"
+            else:
+                yield from _sample_problems(path, sample.key, sample.parts)
+        if len(keys) != shard["samples"]:
+            yield f"{path}: {len(keys)} samples, the manifest says {shard['samples']}"
+    known.append(np.array([key.encode() for key in keys], _KEY))
 
 
 def _sample_problems(path: str, key: str, parts: Mapping[str, bytes]) -> Iterator[str]:

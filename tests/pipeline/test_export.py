@@ -4,17 +4,16 @@ import hashlib
 import json
 import tarfile
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline import export
+from pipeline import cuts, export, exporting, runs
+from pipeline.build import Part
 from pipeline.errors import CurationError, RecipeError
 from pipeline.manifest import check_ledger
 from pipeline.verify import check
 from tests.conftest import PROMISED, RECIPE, tree, write_pair
 from tests.pictures import png, turned_jpeg
+from tests.test_promises import start
 
 
 def exported(build):
@@ -154,6 +153,59 @@ def test_copies_have_keys_of_their_own(make_build):
     check(build.out)
 
 
+def test_small_runs_pieces_and_tasks_of_many_shards_give_the_same_bytes(make_build, monkeypatch):
+    recipe = RECIPE.replace("export:", "  - more: {draw: 2.5, repeat: true}\nexport:")
+    expected, cut = make_build(recipe, "expected"), make_build(recipe, "cut")
+    exported(expected)
+    monkeypatch.setattr(export, "RUN_BYTES", 1)
+    monkeypatch.setattr(runs, "PIECE_BYTES", 1)
+    monkeypatch.setattr(runs, "MERGE_BYTES", 1)
+    monkeypatch.setattr(runs, "_LEAST_READ", 1)
+    monkeypatch.setattr(cuts, "RANGE_SAMPLES", 3)
+    monkeypatch.setattr(cuts, "READS", 14)
+    exported(cut)
+    assert tree(cut.out, "shards/*") == tree(expected.out, "shards/*")
+    tasks = len(tree(cut.out, "ledger/export-*/*"))
+    assert len(tree(cut.out, "ledger/render-*/*")) == 4
+    assert 1 < tasks < len(tree(cut.out, "shards/*.tar"))
+
+
+def test_an_export_begun_is_gone_on_with(make_build, tmp_path):
+    build = make_build()
+    exported(build)
+    expected = tree(build.out, "shards/*")
+    (tmp_path / "out" / "shards" / "manifest.json").unlink()
+    (tmp_path / "out" / "shards" / "00001.tar").unlink()
+    before = (tmp_path / "out" / "shards" / "00002.tar").stat().st_mtime_ns
+    make_build().export()
+    assert tree(build.out, "shards/*") == expected
+    assert (tmp_path / "out" / "shards" / "00002.tar").stat().st_mtime_ns == before
+
+
+def test_what_parts_left_in_the_working_folder_is_removed(make_build, tmp_path):
+    build = make_build()
+    manifest = exported(build)
+    work = tmp_path / "out" / "work" / f"export-{manifest['export']}"
+    for options in ({}, {"part": Part(1, 2, poll_s=0.01)}):
+        work.mkdir()
+        (work / "000000.members").write_bytes(b"left")
+        assert make_build(**options).export() == manifest
+        assert not work.exists()
+
+
+def test_a_part_that_comes_last_and_finds_the_runs_gone_takes_what_is_finished(make_build):
+    build = make_build()
+    manifest = exported(build)
+    part = make_build(part=Part(1, 2, wait_s=1, poll_s=0.01))
+    made = part.open_pool()
+    resolved, plan = part.resolve(made)
+    verdicts = plan.open()
+    job = exporting._job(part, made, exporting.render_options(part, resolved), verdicts)
+    written = exporting._shared(part, made, verdicts, job)
+    assert [name for name, _ in written.shards] == ["00000", "00001", "00002", "00003"]
+    assert part.export() == manifest
+
+
 def test_a_kept_row_without_a_text_is_counted_not_written_empty(make_build):
     recipe = RECIPE.replace("  - described: {where: caption_words between 2 and 64}\n", "")
     manifest = exported(make_build(recipe))
@@ -212,11 +264,16 @@ def test_a_ledger_that_does_not_add_up_is_refused():
         check_ledger(good | {"written": 1, "not_exported": {}})
 
 
-@given(st.integers(1, 300), st.integers(1, 50), st.integers(0, 10))
-def test_shard_sizes_differ_by_one_at_most(count, per_shard, seed):
-    places = np.random.default_rng(seed).choice(10**6, count, replace=False).astype(np.uint64)
-    edges = export.boundaries(places, per_shard)
-    sizes = np.histogram(places, bins=[0, *edges, 10**6])[0]
-    assert sum(sizes) == count
-    assert max(sizes) <= per_shard
-    assert max(sizes) - min(sizes) <= 1
+@pytest.mark.slow
+def test_parts_leave_nothing_in_the_working_folder(make_build, tmp_path):
+    recipe = RECIPE.replace("seed: 0", "seed: 5")
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    arguments = ("build", "recipe.yaml", "--out", "shared", "--engine", "local", "--part")
+    parts = [start(tmp_path, *arguments, f"{part}/5") for part in range(5)]
+    for part in parts:
+        output, _ = part.communicate(timeout=280)
+        assert part.returncode == 0, output
+    alone = make_build(recipe, "alone")
+    exported(alone)
+    assert tree(tmp_path / "shared", "shards/*") == tree(alone.out, "shards/*")
+    assert not list((tmp_path / "shared" / "work").glob("export-*"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import CurationError, DamagedFile
-from pipeline.subsets import copies_in, read_subset, uids_of, write_subset
+from pipeline.subsets import SubsetWriter, copies_in, read_subset, uids_of, write_subset
 
 A, B, C = "0" * 31 + "1", "0" * 15 + "1" + "0" * 16, "f" * 32
 UIDS = st.lists(st.sampled_from([A, B, C, "0" * 32, "7f" * 16, "80" + "0" * 30]), max_size=20)
@@ -72,3 +72,19 @@ def test_what_is_no_subset_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(DamagedFile, match="not an npy file"):
         read_subset(str(path))
+
+
+def test_uids_come_in_parts_and_all_that_were_chosen(tmp_path: Path) -> None:
+    path = str(tmp_path / "subset.npy")
+    writer = SubsetWriter(path, 4)
+    writer.add(pa.array([C, None, "no uid"]), np.array([1, 0, 0]))
+    writer.add(pa.chunked_array([[B.upper()], [A, None]]), np.array([1, 2, 0]))
+    assert writer.finish() == 4
+    assert uids_of(read_subset(path)) == [A, A, B, C]
+    few, many = (SubsetWriter(str(tmp_path / "other.npy"), chosen) for chosen in (1, 5))
+    with pytest.raises(CurationError, match="more than 1 entries"):
+        few.add(pa.array([A, B]), np.array([2, 2]))
+    many.add(pa.array([A, B]), np.array([2, 2]))
+    with pytest.raises(CurationError, match="5 entries were chosen, 4 are there"):
+        many.finish()
+    assert not (tmp_path / "other.npy").exists()
