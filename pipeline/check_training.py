@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import CurationError
+from pipeline.errors import CurationError, DamagedFile
 
 READERS = ("webdataset", "datasets", "open_clip_train")
 START_S = 300.0  # for a reader to import what it needs, on a machine that is busy
@@ -59,7 +59,7 @@ def _promised(out: str) -> dict[str, int]:
         raise CurationError(f"{out}: can be checked on this machine's disk only; copy it there")
     if not storage.exists(path):
         raise CurationError(f"{folder}: there is no finished export; run `pairmill export`")
-    shards = {s["name"]: s["samples"] for s in storage.read_json(path)["shards"]}
+    shards = _samples_per_shard(path)
     if not shards:
         raise CurationError(f"{folder}: the export has no shards, so there is nothing to train on")
     missing = [name for name in shards if not storage.exists(storage.join(folder, name))]
@@ -68,11 +68,31 @@ def _promised(out: str) -> dict[str, int]:
     return shards
 
 
+def _samples_per_shard(path: str) -> dict[str, int]:
+    """What a manifest promises. Raises DamagedFile when it promises nothing that can be held."""
+    shards = storage.read_fields(path, "shards")["shards"]
+    try:
+        found = {shard["name"]: shard["samples"] for shard in shards}
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(f"{path}: is damaged, export again: its shards are none") from error
+    for name, samples in found.items():
+        is_name = isinstance(name, str) and name == os.path.basename(name)
+        if not is_name or type(samples) is not int or samples < 0:
+            what = f"{samples!r} samples in {name!r}"
+            raise DamagedFile(f"{path}: is damaged, export again: {what}")
+        if not name.endswith(".tar"):
+            raise CurationError(f"{path}: {name} is no tar, and training is checked on tars only")
+    return found
+
+
 def _wrong_sizes(out: str, expected: Mapping[str, int]) -> list[str]:
     """`open_clip_train` repeats samples up to the number in this file, or leaves some out."""
     path = storage.join(out, "shards", "sizes.json")
-    if storage.exists(path) and storage.read_json(path) == expected:
-        return []
+    try:
+        if storage.exists(path) and storage.read_json(path) == expected:
+            return []
+    except DamagedFile as error:
+        return [str(error)]
     return [f"{path}: does not say how many samples the tars have"]
 
 
@@ -101,7 +121,7 @@ def _read(reader: str, out: str, expected: Mapping[str, int]) -> dict[str, Any]:
         names = os.path.join(work, "names.json")
         storage.write_json(names, list(expected))
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.training_readers", reader, work],
+            [sys.executable, "-m", "pipeline.training_readers", reader, work, str(os.getpid())],
             env=os.environ | _OFFLINE | {"HF_HOME": work, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -4,13 +4,15 @@ Exit codes: 0 done, 2 the recipe or the command is wrong, 1 anything else. Whate
 imported when a verb runs, so that `--help` answers at once.
 """
 
+import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +20,8 @@ from pipeline.errors import CurationError, RecipeError
 
 if TYPE_CHECKING:
     from pipeline.build import Build
+
+INTERRUPTED = 130  # as a shell says of a program that Ctrl-C has ended
 
 app = typer.Typer(
     add_completion=False,
@@ -239,8 +243,35 @@ def main() -> None:
     try:
         app()
     except (CurationError, OSError) as error:
-        print(f"pairmill: {_escaped(str(error))}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, RecipeError) else 1) from None
+        _complain(f"pairmill: {_escaped(str(error))}")
+        _leave(2 if isinstance(error, RecipeError) else 1)
+    except KeyboardInterrupt:  # where typer is not yet, or no longer, in charge
+        _leave(INTERRUPTED)
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+    _leave(0)
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr)
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process here, with this exit code and no other.
+
+    Whatever a verb writes is complete and has its name by now, and its own children are gone. The
+    end of the interpreter has nothing left to do but to stop threads of libraries (of Beam, gRPC,
+    Dask, DuckDB, Arrow): it waits for some of them for ever, and some it takes away from under
+    native code, which now and then ends a finished build with SIGABRT.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == INTERRUPTED:
+        _complain("pairmill: interrupted; what is done stays done")
+    for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads on, or it is closed
+            flush()
+    os._exit(code)
 
 
 def _escaped(text: str) -> str:

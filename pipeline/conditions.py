@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.database import Database, SqlError, readable, short, small_database
+from pipeline.database import Database, SqlError, literal, readable, short, small_database
 from pipeline.errors import CurationError, RecipeError
 
 MAX_CHARACTERS = 20_000
@@ -61,6 +61,8 @@ _REFUSED = {
     "DEFAULT": "`default`",
     "POSITIONAL_REFERENCE": "a column by number",
 }
+_MEANT = {"=>": ">=", "=<": "<=", "===": "=", "!==": "<>", "!": "not", "&&": "and"}
+_ONE = "must be one expression and nothing else, such as width >= 256 and caption_words > 3"
 Node = dict[str, Any]
 
 
@@ -81,7 +83,9 @@ def check_condition(text: str, columns: Mapping[str, pa.DataType]) -> Condition:
     names = tuple(sorted(columns_of(text)))
     for name in names:
         if name not in columns:
-            raise RecipeError(unknown_column(name, columns))
+            is_text = f'"{name}"' in text
+            hint = f"; a text is written {literal(name)}, in single quotes" if is_text else ""
+            raise RecipeError(unknown_column(name, columns) + hint)
     # One row of NULLs: DuckDB converts some literals only when there is a row to compare.
     schema = pa.schema([(name, columns[name]) for name in names])
     row = pa.table([pa.array([None], field.type) for field in schema], schema=schema)
@@ -148,10 +152,10 @@ def _parsed(text: str) -> Node:
             raise RecipeError(f"condition {_shown(text)}: {refused} is not allowed")
     chosen = statement["node"].pop("select_list", [])
     if len(chosen) != 1 or statement != _bare_statement() or chosen[0]["alias"]:
-        raise RecipeError(f"condition {_shown(text)}: must be one expression and nothing else")
+        raise RecipeError(f"condition {_shown(text)}: {_ONE}")
     # What runs is the text within parentheses: it must mean there what it means alone.
     if _statement(f"select {embedded(text)}", text)["node"]["select_list"] != chosen:
-        raise RecipeError(f"condition {_shown(text)}: must be one expression and nothing else")
+        raise RecipeError(f"condition {_shown(text)}: {_ONE}")
     expression: Node = chosen[0]
     return expression
 
@@ -174,11 +178,23 @@ def _statement(sql: str, text: str) -> Node:
         except RecursionError as error:
             raise RecipeError(f"condition {_shown(text)}: nested too deeply") from error
     if found.get("error"):
-        raise RecipeError(f"condition {_shown(text)}: {found['error_message']}")
+        raise RecipeError(f"condition {_shown(text)}: {_in_words(found['error_message'], text)}")
     if len(found["statements"]) != 1:
-        raise RecipeError(f"condition {_shown(text)}: more than one statement")
+        raise RecipeError(f"condition {_shown(text)}: more than one statement; {_ONE}")
     statement: Node = found["statements"][0]
     return statement
+
+
+def _in_words(message: str, text: str) -> str:
+    """What DuckDB's parser says about a text, which is no SELECT to who wrote it, in one line."""
+    message = " ".join(message.split())
+    if message.startswith("Only SELECT"):
+        return f"more than one statement; {_ONE}"
+    if message.startswith("SELECT clause without"):
+        return f"{_ONE} ({message})" if text.strip() else f"is empty ({message})"
+    if message.startswith("syntax error"):
+        return f"{message}; {_ONE}; a column named like a word of SQL is written in double quotes"
+    return message
 
 
 def _plain(value: Any) -> Any:
@@ -224,6 +240,7 @@ def _refused_function(node: Node) -> str | None:
     if name not in (_OPERATORS if node["is_operator"] else FUNCTIONS):
         what = "the operator" if node["is_operator"] else "the function"
         close = difflib.get_close_matches(name, FUNCTIONS, n=2, cutoff=0.8)
+        close = [_MEANT[name]] if name in _MEANT else close
         return f"{what} {shown}" + (f" (did you mean {' or '.join(close)}?)" if close else "")
     special = node["filter"] or node["order_bys"]["orders"] or node["distinct"]
     named = any(argument["name"] for argument in node["arguments"])

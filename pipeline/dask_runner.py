@@ -28,7 +28,7 @@ from apache_beam.transforms.sideinputs import SideInputMap
 from apache_beam.transforms.window import GlobalWindows
 from dask.distributed import Client, Future, KilledWorker
 
-from pipeline import portable
+from pipeline import aside, portable
 from pipeline.errors import CurationError
 
 CONNECT_S = 10
@@ -336,9 +336,11 @@ def connect(address: str | None) -> Client:
     """A client of the scheduler at an address; CurationError when nobody answers there."""
     if address is None:
         raise CurationError("no --dask_client_address: this runner needs a running cluster")
+    client = partial(Client, address, timeout=CONNECT_S, set_as_default=False)
     try:
-        return Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+        # A port that takes connections and says nothing holds `Client` for ever.
+        return aside.begin(client).result(1.5 * CONNECT_S)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last: TLS and no keys
         text = f"no Dask scheduler answers at {address} within {CONNECT_S} s"
         raise CurationError(f"{text} ({type(error).__name__})") from error
 

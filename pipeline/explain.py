@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import pool, storage
-from pipeline.errors import CurationError, RecipeError
+from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.pool import Shard
 from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
-from pipeline.verdicts import open_verdicts
 
 _LIMIT = 20
 _LONGEST = 200  # signs of a text that are shown
@@ -109,7 +108,7 @@ def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
 
 
 def _verdict(record: BuildRecord, found: Found) -> str:
-    verdicts = open_verdicts(storage.join(record.out, "verdicts"))
+    verdicts = record.selection()
     if verdicts is None:
         return "nothing is selected yet"
     row = verdicts.of_shard(found.shard.name).slice(found.row, 1).to_pylist()[0]
@@ -130,7 +129,7 @@ def _written(record: BuildRecord, found: Found) -> Iterator[str]:
     if manifest is None:
         yield "  shard     not exported"
         return
-    verdicts = open_verdicts(storage.join(record.out, "verdicts"))
+    verdicts = record.selection()
     if verdicts is None or verdicts.digest != manifest["selection"]:
         yield "  shard     not exported since the selection changed"
         return
@@ -159,10 +158,18 @@ def _places(record: BuildRecord, manifest: dict[str, Any], keys: set[str]) -> It
 def _lost(record: BuildRecord, manifest: dict[str, Any], found: Found) -> str:
     """Why a kept row is in no shard, as the first pass of the export has recorded it."""
     ledger = storage.join(record.out, "ledger", f"render-{manifest['export']}")
-    for name in storage.files_below(ledger):
-        stats = storage.read_json(storage.join(ledger, name)).get("stats", {})
-        if found.key in stats.get("failed_keys", {}):
-            return str(stats["failed_keys"][found.key])
+    damaged = []
+    for path in (storage.join(ledger, name) for name in storage.files_below(ledger)):
+        try:
+            stats = storage.read_fields(path, "status").get("stats")
+        except DamagedFile:
+            damaged.append(path)
+            continue
+        lost = stats.get("failed_keys") if isinstance(stats, dict) else None
+        if isinstance(lost, dict) and found.key in lost:
+            return str(lost[found.key])
+    if damaged:
+        return f"unknown, for {damaged[0]} is damaged"
     return "the export is a list of uids" if "subset.npy" in manifest["files"] else "unknown"
 
 

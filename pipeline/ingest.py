@@ -26,7 +26,7 @@ from pipeline.shards import Sample, ShardWriter
 from pipeline.sources.base import Incoming, Source, Unit
 
 DUPLICATE = "duplicate_key"
-VERSION = 1  # raise it when the same sources would give another pool
+VERSION = 2  # raise it when the same sources would give another pool; 2: links are not followed
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
 _UNUSABLE = 1 << 127  # the first bit of a rank
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import packs, storage
+from pipeline import packs, shapes, storage
 from pipeline.errors import DamagedFile, RecipeError
 from pipeline.packs import open_pack, write_pack
 
@@ -83,6 +83,14 @@ class Pool:
         return hashlib.blake2b(
             "".join(shard.digest for shard in self.shards).encode(), digest_size=16
         ).hexdigest()
+
+
+_TEXTS, _COUNTS = ("name", "source", "digest", "keys"), ("rows", "samples", "size_bytes")
+_INDEX = {
+    "sources": str,
+    "inputs": str,
+    "shards": [{**dict.fromkeys(_TEXTS, str), **dict.fromkeys(_COUNTS, int)}],
+}
 
 
 def tar_path(root: str, shard: str) -> str:
@@ -236,10 +244,13 @@ def open_pool(root: str, sources: str | None = None) -> Pool | None:
     if not storage.exists(path):
         return None
     value = storage.read_fields(path, "sources", "inputs", "shards")
+    shapes.require(path, value, _INDEX)
     try:
         shards = tuple(Shard(**shard) for shard in value["shards"])
     except TypeError as error:
         raise DamagedFile(f"{path}: lists what are no shards: {error}") from error
+    if not shards:
+        raise DamagedFile(f"{path}: is damaged, remove it and run again: it lists no shards")
     pool = Pool(root=root, sources=value["sources"], shards=shards, inputs=value["inputs"])
     if sources is not None and pool.sources != sources:
         raise RecipeError(

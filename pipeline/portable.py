@@ -6,6 +6,8 @@ windows, time stamps, state, splittable and batch functions, and models in the g
 """
 
 import contextlib
+import difflib
+import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -41,10 +43,11 @@ def _without_cloud_notices() -> Iterator[None]:
 
 with _without_cloud_notices():
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
+    import grpc  # type: ignore[import-untyped]
+    from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
     from apache_beam.pipeline import AppliedPTransform
     from apache_beam.runners.common import DoFnSignature
-    from apache_beam.runners.runner import PipelineRunner
+    from apache_beam.runners.runner import PipelineRunner, create_runner
     from apache_beam.transforms.window import GlobalWindows
 
 MAX_DESCRIPTORS = 10_000
@@ -58,6 +61,10 @@ _FOREIGN = {
     "apache_beam.dataframe": "data frames of Beam",
     "apache_beam.testing.test_stream": "streams",
 }
+
+
+# Runners of this process: no job server behind them may know options that Beam itself does not.
+_LOCAL = ("direct", "fnapi", "switchingdirect", "bundlebaseddirect", "testdirect")
 
 
 class NotPortable(CurationError):
@@ -84,9 +91,43 @@ def worker_graph(stage: Stage, run: str) -> beam.Pipeline:
     return _graph(source, do, procs.confirm, ("--runner=FnApiRunner",))
 
 
+def options_problem(options: Sequence[str], runner: str) -> str | None:
+    """Why Beam can't take these options, or has no such runner; None when it can. Nothing runs."""
+    parsers: list[Any] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            _, unknown = parsers[0].parse_known_args(list(options))
+    except SystemExit as end:  # as argparse does about a bad value, and when it is asked for help
+        words = said.getvalue().rstrip().rpartition(": error: ")[2]
+        return f"options of Beam: {words if end.code else 'their help is in the manual of Beam'}"
+    is_local = runner.lower().rpartition(".")[2].removesuffix("runner") in _LOCAL
+    stray = [word for word in unknown if is_local or not word.startswith("-")]
+    if stray and (is_local or unknown[0] == stray[0]):
+        return _unknown_option(stray[0], list(parsers[0]._option_string_actions))
+    try:
+        made = create_runner(runner)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        return f"--runner={runner}: {error}"
+    return None if isinstance(made, PipelineRunner) else f"--runner={runner}: is no runner of Beam"
+
+
+def _unknown_option(word: str, known: Sequence[str]) -> str:
+    name = word.partition("=")[0]
+    close = difflib.get_close_matches(name, known, n=2)
+    guess = f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"options of Beam: {word!r} is none{guess}"
+
+
 def complete(pipeline: beam.Pipeline) -> None:
     """Run a graph to its end; CurationError when its runner says that it did not get there."""
-    state = pipeline.run().wait_until_finish()
+    try:
+        state = pipeline.run().wait_until_finish()
+    except grpc.FutureTimeoutError as error:  # it says nothing at all
+        given = pipeline.options.view_as(PortableOptions)
+        where = f"no job server answers at {given.job_endpoint}"
+        raise CurationError(f"{where} within {given.job_server_timeout} s") from error
     if state != "DONE":
         raise CurationError(f"the runner ended in state {state}")
 

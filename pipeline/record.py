@@ -13,15 +13,50 @@ import pyarrow as pa
 
 from pipeline import pool, storage
 from pipeline.columns import ColumnSet
-from pipeline.errors import CurationError
+from pipeline.errors import CurationError, DamagedFile
 from pipeline.pool import Pool
 from pipeline.scoring import Resolved
+from pipeline.shapes import require
 from pipeline.verdicts import Verdicts, open_verdicts
 
 if TYPE_CHECKING:
     from pipeline.build import Build
 
 FILE = "build.json"
+_COLUMNS = {"folder": str, "class": str, "columns": {str: str}}
+_BUILD = {"root": str, "recipe": str, "recipe_file": str, "scorers": {str: _COLUMNS}}
+_MANIFEST = {
+    "export": str,
+    "selection": str,
+    "shards": [{"name": str, "samples": int, "size_bytes": int}],
+    "ledger": {"copies": int, "written": int, "not_exported": {str: int}},
+    "files": {str: str},
+    "versions": {str: str},
+}
+_NAME = (str, type(None))
+_SUMMARY = {
+    **dict.fromkeys(("rows", "kept", "copies"), int),
+    "failed": {str: int},
+    "dropped": {str: int},
+    "warnings": [str],
+    "steps": [{"name": str, "kind": str}],
+    "cuts": [{"step": str, "group": [_NAME], "rows": int, "kept": int, "value": (int, float)}],
+    "breakdowns": [
+        {
+            "column": str,
+            "values": [{"value": _NAME, "rows": int, "kept": int}],
+            **dict.fromkeys(("other_values", "other_rows", "other_kept"), int),
+        }
+    ],
+}
+_STEPS = {
+    "where": {"condition": str},
+    "top": {"column": str, "per": [str], "lowest": bool, "mode": str},
+    "one_per": {"group": str, "per": [str], "lowest": bool, "best": _NAME},
+    "draw": {"by": (str, int, float), "per": [str], "repeat": bool, "seed": int},
+    "subset": {},
+}
+_VERDICTS = {"digest": str, "shards": [str], "rows": [int], "files": [int], "summary": _SUMMARY}
 
 
 @dataclass(frozen=True)
@@ -37,10 +72,20 @@ class BuildRecord:
 
     def verdicts(self) -> Verdicts:
         """The finished selection. Raises CurationError when there is none."""
-        found = open_verdicts(storage.join(self.out, "verdicts"))
+        found = self.selection()
         if found is None:
             raise CurationError(f"{self.out}: nothing is selected here; run `pairmill select`")
         return found
+
+    def selection(self) -> Verdicts | None:
+        """The finished selection; None when there is none. Raises DamagedFile."""
+        folder = storage.join(self.out, "verdicts")
+        path = storage.join(folder, "index.json")
+        if not storage.exists(path):
+            return None
+        value = storage.read_fields(path, *_VERDICTS)
+        _check_index(path, value)
+        return open_verdicts(folder)
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of the export; None when there is no complete one."""
@@ -48,6 +93,17 @@ class BuildRecord:
         if not storage.exists(path):
             return None
         return read_manifest(path)
+
+
+def _check_index(path: str, value: Mapping[str, Any]) -> None:
+    """Raise DamagedFile unless the index of a selection is what was written."""
+    require(path, value, _VERDICTS)
+    for step in value["summary"]["steps"]:
+        require(path, step, _STEPS.get(step["kind"], {f"steps of kind {step['kind']}": str}))
+    files, shards = value["files"], len(value["shards"])
+    ordered = files == sorted(set(files)) and files[:1] == [0] and files[-1] < shards
+    if shards != len(value["rows"]) or not ordered:
+        raise DamagedFile(f"{path}: is damaged, remove it and run again: its files are others")
 
 
 def write_record(build: "Build", resolved: Resolved) -> None:
@@ -79,7 +135,9 @@ def _relative(root: str, out: str) -> str:
 def read_manifest(path: str) -> dict[str, Any]:
     """The manifest in a file. Raises DamagedFile when it is none."""
     names = ("export", "selection", "shards", "ledger", "files")
-    return storage.read_fields(path, *names)
+    value = storage.read_fields(path, *names)
+    require(path, value, _MANIFEST)
+    return value
 
 
 def open_record(out: str) -> BuildRecord:
@@ -88,6 +146,7 @@ def open_record(out: str) -> BuildRecord:
     if not storage.exists(path):
         raise CurationError(f"{out}: there is no build here (no {FILE}); run `pairmill build`")
     value = storage.read_fields(path, "root", "recipe", "recipe_file", "scorers")
+    require(path, value, _BUILD)
     root = value["root"]
     if storage.is_local(root) and not os.path.isabs(root):
         root = os.path.normpath(os.path.join(os.path.realpath(storage.local(out)), root))

@@ -1,12 +1,18 @@
-"""What a build cost: the records that its tasks left in the ledger, summed by stage."""
+"""What a build cost: the records that its tasks left in the ledger, summed by stage.
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+A record that is damaged is named, and its task counts as one without times.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pipeline import storage
+from pipeline.errors import DamagedFile
 from pipeline.report_html import Content, Html, count, el, join, size, table
 
 _ORDER = ("survey", "ingest", "score", "render", "export")
+_NAMED = 5  # damaged records
 
 
 @dataclass
@@ -20,22 +26,34 @@ class Stage:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
+    damaged: list[str] = field(default_factory=list)
 
-    def add(self, record: dict[str, object]) -> None:
-        """Count one task in; a task whose worker died has no times."""
+    def add(self, record: Mapping[str, object]) -> None:
+        """Count one task in; a task whose worker died has no times.
+
+        Raises ValueError, and counts nothing, when the record holds what is no record.
+        """
+        stats = record.get("stats", {})
+        if record.get("status") not in ("done", "failed") or not isinstance(stats, dict):
+            raise ValueError("no status or no stats")
+        rows = int(_amount(stats.get("rows", stats.get("samples"))))
+        wall_s, cpu_s = _amount(record.get("wall_s")), _amount(record.get("cpu_s"))
+        memory = int(_amount(record.get("peak_memory_bytes")))
         self.tasks += 1
-        self.failed += record["status"] != "done"
-        self.wall_s += _float(record.get("wall_s"))
-        self.cpu_s += _float(record.get("cpu_s"))
-        memory = int(_float(record.get("peak_memory_bytes")))
+        self.failed += record["status"] == "failed"
+        self.rows += rows
+        self.wall_s += wall_s
+        self.cpu_s += cpu_s
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
-        stats = record.get("stats")
-        if isinstance(stats, dict):
-            self.rows += int(_float(stats.get("rows", stats.get("samples"))))
 
 
-def _float(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+def _amount(value: object) -> float:
+    """A number that something can cost; nothing is 0. Raises ValueError for anything else."""
+    if value is None:
+        return 0.0
+    if not isinstance(value, int | float) or not 0 <= value < math.inf or value > 1e300:
+        raise ValueError(f"{value!r} is no amount")
+    return float(value)
 
 
 def stages(out: str) -> list[Stage]:
@@ -46,9 +64,18 @@ def stages(out: str) -> list[Stage]:
         for name in storage.files_below(folder):
             stage, slash, file = name.partition("/")
             if slash and file.endswith(".json"):
-                record = storage.read_json(storage.join(folder, name))
-                found.setdefault(stage, Stage(stage)).add(record)
+                _add(found.setdefault(stage, Stage(stage)), storage.join(folder, name))
     return sorted(found.values(), key=lambda stage: (_place(stage.name), stage.name))
+
+
+def _add(stage: Stage, path: str) -> None:
+    try:
+        stage.add(storage.read_fields(path, "status"))
+    except FileNotFoundError:  # a build that runs at this moment has begun the task again
+        return
+    except (DamagedFile, ValueError):
+        stage.tasks += 1
+        stage.damaged.append(path)
 
 
 def _place(name: str) -> int:
@@ -66,7 +93,13 @@ def cost(found: Iterable[Stage]) -> Html:
         "Times are sums over tasks, which may have run at once. What was done already when a"
         " build was run again is not counted twice; stages of earlier recipes stay listed."
     )
-    return join([table(head, _rows(listed)), el("p", note, class_="small soft")])
+    damaged = [path for stage in listed for path in stage.damaged]
+    parts: list[Content] = [table(head, _rows(listed)), el("p", note, class_="small soft")]
+    if damaged:
+        more = f" and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+        named = f"{', '.join(damaged[:_NAMED])}{more}"
+        parts.append(el("p", f"Damaged, and not counted: {named}.", class_="notice"))
+    return join(parts)
 
 
 def _rows(listed: list[Stage]) -> Iterator[tuple[Content, ...]]:

@@ -6,16 +6,16 @@ raises. Beam's default runner is never used: it looks for another one to downloa
 """
 
 import argparse
-import threading
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pipeline import storage
+from pipeline import aside, storage
 from pipeline.errors import CurationError, RecipeError, ShardsFailed
 from pipeline.progress import LogProgress, Progress
 from pipeline.stage import (
@@ -38,6 +38,7 @@ _NO_CLUSTER = """the dask engine needs the address of a running cluster; start o
   dask scheduler --host HOST --port 8786
   dask worker tcp://HOST:8786 --nworkers N --nthreads 1   (on each machine)
 with pairmill installed wherever they run, and give --scheduler tcp://HOST:8786"""
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|wss?)://)?(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,9 @@ def _run_in_thread(
     from pipeline import portable
 
     pipeline = portable.stage_graph(stage, watch.run, tasks, options)
-    outcome: Future[None] = Future()
-    thread = threading.Thread(target=_complete, args=(pipeline, outcome), daemon=True)
-    thread.start()
+    outcome = aside.begin(partial(portable.complete, pipeline))
     try:
-        while thread.is_alive():
-            thread.join(POLL_S)
+        while not wait([outcome], POLL_S).done:
             watch.poll()
     except BaseException:
         portable.interrupt(watch.run)
@@ -166,17 +164,6 @@ def _run_in_thread(
     error = outcome.exception()
     if error is not None:
         raise _breakdown(stage, error) from error
-
-
-def _complete(pipeline: Any, outcome: "Future[None]") -> None:
-    from pipeline import portable
-
-    try:
-        portable.complete(pipeline)
-    except BaseException as error:  # noqa: BLE001 (it goes to the thread that waits for it)
-        outcome.set_exception(error)
-    else:
-        outcome.set_result(None)
 
 
 def _run_procs(stage: Stage, tasks: Sequence[Task], engine: Engine, watch: _Watch) -> None:
@@ -234,13 +221,26 @@ def _problem(engine: Engine) -> str | None:
         return f"{engine.workers} workers (at least 1)"
     if (engine.scheduler is not None) != (engine.name == "dask"):
         return _NO_CLUSTER if engine.name == "dask" else "a scheduler goes with the dask engine"
+    if engine.scheduler is not None and not _is_address(engine.scheduler):
+        return f"no address of a scheduler: {engine.scheduler!r}; expected tcp://HOST:PORT"
     if engine.name != "beam":
         return "options of Beam go with the beam engine" if engine.beam_options else None
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("--runner", default="")
-    runner = parser.parse_known_args(engine.beam_options)[0].runner
+    return _beam_problem(engine.beam_options)
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and 0 < int(found[1]) < 1 << 16
+
+
+def _beam_problem(options: tuple[str, ...]) -> str | None:
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
+    parser.add_argument("--runner", default="", nargs="?", const="")
+    runner: str = parser.parse_known_args(options)[0].runner
     if not runner:
         return "the beam engine needs --runner=NAME: Beam's default downloads a program"
-    if runner.rpartition(".")[2].lower() == "daskrunner":
+    if runner.rpartition(".")[2].lower().removesuffix("runner") == "dask":
         return "Beam's DaskRunner loses rows and steps in silence; take the dask engine"
-    return None
+    from pipeline import portable
+
+    return portable.options_problem(options, runner)

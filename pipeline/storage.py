@@ -25,6 +25,7 @@ from pipeline.errors import BusyBuild, CurationError, DamagedFile, RecipeError
 
 _TEMPORARY = ".tmp"
 _MAX_NAMES = 1_000_000  # that one pattern may stand for
+_MAX_BRACES, _MAX_DIGITS = 64, 18  # in a pattern, in a number there
 _OURS = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 
@@ -212,6 +213,9 @@ def expand(pattern: str) -> list[str]:
     A pattern without such signs names itself, whether or not the file is there; a folder or a
     glob without a match gives an empty list. Raises RecipeError for more than a million names.
     """
+    braces = pattern.count("{")
+    if braces > _MAX_BRACES:
+        raise RecipeError(f"{pattern[:80]}…: has {braces} braces (limit {_MAX_BRACES})")
     paths: set[str] = set()
     names = list(islice(_braces(pattern), _MAX_NAMES + 1))
     if len(names) > _MAX_NAMES:
@@ -236,6 +240,8 @@ def _braces(pattern: str) -> Iterator[str]:
     choices: Iterable[str] = match[1].split(",")
     if numbers is not None:
         first, last = numbers.groups()
+        if max(len(first), len(last)) > _MAX_DIGITS:
+            raise RecipeError(f"{pattern[:80]}…: a number of more than {_MAX_DIGITS} digits")
         choices = (f"{i:0{len(first)}d}" for i in range(int(first), int(last) + 1))
     head, tail = pattern[: match.start()], pattern[match.end() :]
     for choice in choices:
@@ -259,6 +265,27 @@ def files_below(folder: str) -> list[str]:
     prefix = name.rstrip("/") + "/"
     paths = (path.removeprefix(prefix) for path in system.find(name))
     return sorted(p for p in paths if not any(part[0] == "." for part in p.split("/")))
+
+
+def linked_folders(folder: str) -> list[str]:
+    """The links below a local folder that lead to folders: files_below does not go into them."""
+    if not is_local(folder):
+        return []
+    root, found = local(folder), []
+    for parent, folders, _ in os.walk(root, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (os.path.join(parent, name) for name in folders)
+        found += [os.path.relpath(path, root) for path in paths if os.path.islink(path)]
+    return sorted(found)
+
+
+def leads_out(folder: str, name: str) -> bool:
+    """Whether what has this name below a local folder is a link to a place that is not below it."""
+    path = os.path.join(local(folder), name)
+    if not is_local(folder) or not os.path.islink(path):
+        return False
+    root = os.path.realpath(local(folder))
+    return os.path.commonpath([root, os.path.realpath(path)]) != root
 
 
 def _raise(error: OSError) -> None:

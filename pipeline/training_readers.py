@@ -1,22 +1,28 @@
 """The readers of an export, for `check-training`: each runs in a process of its own.
 
-    python -m pipeline.training_readers READER WORK
+    python -m pipeline.training_readers READER WORK PARENT
 
 WORK holds `shards`, and `names.json` with the names of the tars in order; `found.json` there says
-afterwards how many samples of each the reader gave. A reader may fail with any error.
+afterwards how many samples of each the reader gave. A reader may fail with any error. It ends,
+with all that it started, when PARENT, the process that started it, is gone.
 """
 
 import importlib.metadata
 import inspect
 import json
 import multiprocessing
+import os
+import signal
 import sys
+import threading
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 BATCH = 64
+_FOLLOW_S = 0.5
 _SIDE = 32
 _MODEL = {
     "embed_dim": 16,
@@ -130,6 +136,13 @@ READERS = {
 _DISTRIBUTIONS = {"open_clip_train": "open_clip_torch"}
 
 
+def _follow(parent: int) -> None:
+    """End the group of this process, which it leads, as soon as its parent is another one."""
+    while os.getppid() == parent:
+        time.sleep(_FOLLOW_S)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 def main(reader: str, work: Path) -> None:
     """Read, and leave what was found in `work`."""
     names = json.loads((work / "names.json").read_text())
@@ -142,4 +155,5 @@ def main(reader: str, work: Path) -> None:
 
 
 if __name__ == "__main__":
+    threading.Thread(target=_follow, args=(int(sys.argv[3]),), daemon=True).start()
     main(sys.argv[1], Path(sys.argv[2]))

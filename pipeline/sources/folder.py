@@ -21,7 +21,7 @@ from pipeline.sources.delimited import BROKEN
 from pipeline.sources.tables import files_of, plain, read_rows, table_columns, table_units, text_of
 
 _UNIT_ROWS = 1000
-_MISSING, _BAD_ROW = "", "/"  # in place of a file name, and never one
+_MISSING, _BAD_ROW, _LINK = "", "/", "//"  # in place of a file name, and never one
 _FILE, _TEXT = ("file", "file_name"), ("caption", "text")
 
 
@@ -33,6 +33,11 @@ class Folder:
     captions are its `caption` field; the other fields become the row's meta. With `captions`, a
     table of file names and texts, other files than images are not looked at; a name may have
     several rows there, and one that no file has is a row that failed with `missing_file`.
+
+    A folder may come from strangers, so nothing outside of it is opened: a row with a link that
+    leads out failed with `link_outside`, and a link to a folder outside is such a row. Links to
+    files below `root` are read like files; a link to a folder there adds nothing, for what it
+    leads to is read in its own place.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Folder:
 
     def units(self) -> list[Unit]:
         rows = self._rows(files_of(self.root, f"source {self.name!r}"))
+        rows += [[_LINK, name] for name in storage.linked_folders(self.root) if self._is_out(name)]
         if not rows:
             known = "images" if self.captions else "images, .txt or .json files"
             raise RecipeError(f"source {self.name!r}: there are no {known} below {self.root}")
@@ -89,13 +95,16 @@ class Folder:
         except OSError:  # a name of the table only, or a link to nowhere
             return None
 
+    def _is_out(self, file: str) -> bool:
+        return storage.leads_out(self.root, file)
+
     def _path(self, file: str) -> str:
         return storage.join(self.root, file)
 
     def read(self, unit: Unit) -> Iterator[Incoming]:
         for names in unit.names:
             files = names.split("\0")
-            if files[0] in (_MISSING, _BAD_ROW):
+            if files[0] in (_MISSING, _BAD_ROW, _LINK):
                 yield self._lost(*files)
                 continue
             images = [file for file in files if self.captions or image_extension(_extension(file))]
@@ -104,15 +113,21 @@ class Folder:
                 yield self._row(None, files)
 
     def _lost(self, kind: str, text: str) -> Incoming:
-        """A row of the table that has no file."""
+        """A row of the table that has no file, or a folder that is not gone into."""
         if kind == _BAD_ROW:
             return Incoming(source_key="", failed="bad_row", detail=text, retriable=False)
+        if kind == _LINK:
+            return _outside(Incoming(source_key=readable(text)), text)
         row = Incoming(source_key=readable(text), captions=self._from_table(text), retriable=False)
         row.failed, row.detail = "missing_file", "named in the table, and not in the folder"
         return row
 
     def _row(self, image: str | None, files: Sequence[str]) -> Incoming:
         row = Incoming(source_key=readable(image or files[0]))
+        for file in files:
+            needed = file == image or not image_extension(_extension(file))
+            if needed and self._is_out(file):
+                return _outside(row, file)
         try:
             self._add_captions(row, files)
             if image is not None:
@@ -146,6 +161,12 @@ class Folder:
 
     def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
         return iter(rows)
+
+
+def _outside(row: Incoming, file: str) -> Incoming:
+    row.failed, row.retriable = "link_outside", False
+    row.detail = f"{readable(file)} is a link that leads out of the folder, and is not opened"
+    return row
 
 
 def _by_stem(files: Sequence[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from pipeline import storage
 from pipeline.errors import RecipeError
 from pipeline.keys import digest
 from pipeline.shards import Sample
-from pipeline.sources.base import Incoming, Unit, captions_of, json_fields
+from pipeline.sources.base import Incoming, Unit, captions_of, json_fields, readable
 from pipeline.sources.fetching import judge
 from pipeline.sources.tables import (
     broken,
@@ -166,9 +166,13 @@ class _InFolder:
     def __init__(self, path: str) -> None:
         self._path = path
         self._files: dict[str, list[str]] = defaultdict(list)
+        self.detail = "there are no such files"
+        root, _, shard = path.rpartition("/")
+        if storage.leads_out(root or "/", shard):
+            self.detail = "its folder is a link that leads out of the source, and is not opened"
+            return
         for file in storage.files_below(path) if storage.is_folder(path) else ():
             self._files[file.partition(".")[0]].append(file)
-        self.detail = "there are no such files"
 
     def take(self, fields: dict[str, Any]) -> Sample | None:
         key = str(fields["key"])
@@ -177,6 +181,10 @@ class _InFolder:
 
     def _sample(self, key: str, files: Sequence[str]) -> Sample:
         paths = {file.partition(".")[2].lower(): storage.join(self._path, file) for file in files}
+        for file in files:
+            if storage.leads_out(self._path, file):
+                detail = f"{readable(file)} is a link that leads out of the folder"
+                return Sample(key, {}, "link_outside", f"{detail}, and is not opened")
         try:
             return Sample(key, {e: storage.read_bytes(path) for e, path in paths.items()})
         except OSError as error:

@@ -74,6 +74,9 @@ def all_units(recipe: Recipe, sources: dict[str, Source]) -> list[Unit]:
             units += source.units()
         except RecipeError as error:
             raise recipe.error(error.message, "sources", name) from error
+        except OSError as error:  # of a disk, or of the server behind a URL
+            message = f"source {name!r} can't be read: {error}"
+            raise recipe.error(message, "sources", name) from error
     return units
 
 

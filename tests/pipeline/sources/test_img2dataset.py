@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import RecipeError
-from pipeline.shards import Sample, write_shard
+from pipeline.shards import Sample
 from pipeline.sources.img2dataset import Img2datasetOutput
 from tests import pictures
 from tests.pipeline.sources.server import ok, serving
+from tests.tars import write_shard
 
 GONE = "HTTP Error 404: Not Found"
 BUSY = "HTTP Error 503: Service Unavailable"
