@@ -1,7 +1,7 @@
 """All benchmarks, one after the other: `python -m benchmarks --data DIR [--rivals] [--large]`.
 
 Each prints its own table. Machines are noisy: compare figures of one run with each other.
-`--large` adds ten million hashes, and takes some minutes more.
+`--large` adds ten million hashes and the verbs over 100,000 pictures, and takes half an hour more.
 """
 
 import argparse
@@ -15,6 +15,9 @@ from benchmarks.measure import machine, python
 def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     """The programs and their arguments, in order."""
     yield ["-m", "benchmarks.verbs", "--data", str(data), *(["--rivals"] if rivals else [])]
+    if large:
+        yield ["-m", "benchmarks.verbs", "--data", str(data), "--flat"]
+    yield ["-m", "benchmarks.fetching", "--data", str(data)]
     yield ["-m", "benchmarks.decoding"]
     yield ["-m", "benchmarks.clip"]
     yield ["-m", "benchmarks.selection", "--folder", str(data / "selection")]
@@ -23,6 +26,7 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
         if large:
             yield ["-m", "benchmarks.duplicates", case, "10000000"]
     yield ["-m", "benchmarks.duplicates", "captions", "1000000"]
+    yield ["-m", "benchmarks.frequency", "--folder", str(data / "frequency")]
 
 
 def main() -> None:
