@@ -13,7 +13,7 @@ from pathlib import Path
 
 _LOG = logging.getLogger(__name__)
 
-DEBIAN = ("tuxpaint-stamps-default", "openclipart-png", "gcompris-qt-data")
+DEBIAN = ("tuxpaint-stamps-default", "openclipart-png", "openclipart-svg", "gcompris-qt-data")
 NPM = {
     "emoji-datasource-google": "16.0.0",
     "emoji-datasource-twitter": "16.0.0",

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from torch import nn
 
 from benchmarks.embedded.pairs import Pair
-from benchmarks.embedded.splits import canonical, part
+from benchmarks.embedded.splits import Part, canonical, part
 from filters import embedded
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class Settings:
     dropout: float = 0.3
     noise: float = 0.03
     epochs: int = 80
+    share: float = 0.8  # of the trained part in a cosine; the rest is ConSE
     batch: int = 512
     rate: float = 1e-3
     decay: float = 0.1
@@ -51,25 +52,33 @@ class Lesson:
     keywords: tuple[str, ...]
 
 
-def lessons(pairs: list[Pair], sources: tuple[str, ...]) -> list[Lesson]:
-    """Pairs of these sources of which neither caption nor concept is held out anywhere.
+def lessons(
+    pairs: list[Pair],
+    sources: tuple[str, ...],
+    parts: tuple[Part, ...] = ("train",),
+    kept_out: frozenset[str] = frozenset(),
+) -> list[Lesson]:
+    """Pairs of these sources and parts of which no caption or concept is held out anywhere.
 
-    A translation or keyword is dropped if it is a name of anything held out, in any language.
+    A picture with any name in the test part is left out, too. A translation or keyword is dropped
+    if it is a name of anything held out, in any language; so is what `kept_out` names.
     """
-    held_out = [p for p in pairs if part(p.caption) != "train"]
+    held_out = [p for p in pairs if part(p.caption) not in parts]
     concepts = {p.concept for p in held_out}
     names = {canonical(t) for p in held_out for t in (p.caption, *p.translations.values())}
+    names |= {canonical(name) for name in kept_out}
 
     def usable(text: str) -> bool:
-        return part(text) == "train" and canonical(text) not in names
+        return part(text) in parts and canonical(text) not in names
 
     chosen = [
         (row, p)
         for row, p in enumerate(pairs)
         if p.source in sources
         and usable(p.caption)
-        and part(p.concept) == "train"
+        and part(p.concept) in parts
         and p.concept not in concepts
+        and all(part(name) != "test" for name in p.other_names)
     ]
     numbers = {concept: n for n, concept in enumerate(sorted({p.concept for _, p in chosen}))}
     return [
@@ -117,7 +126,10 @@ class _ImageHead(nn.Module):
 
 @dataclass(frozen=True)
 class Material:
-    """Everything a training run reads: features [n, 1280], sentence vectors, classifier."""
+    """Everything a training run reads: features [n, 1280], sentence vectors, classifier.
+
+    `names` are those of the ImageNet classes, as far as they may be learnt.
+    """
 
     lessons: list[Lesson]
     features: Floats
@@ -164,16 +176,11 @@ class _Batch:
 
 
 class _Imagination:
-    """Features of photographs that we don't have: the mean picture moved along a classifier row.
-
-    Only class names that may be learnt are used.
-    """
+    """Features of photographs that we don't have: the mean picture moved along a classifier row."""
 
     def __init__(self, material: Material, mean: Floats, plain: Floats) -> None:
-        held_out = [[n for n in own if part(n) == "train"] for own in material.names]
-        table = class_table(material.sentences, held_out)
-        self.classes = np.flatnonzero([bool(own) for own in held_out])
-        self.sentences = table
+        self.classes = np.flatnonzero([bool(own) for own in material.names])
+        self.sentences = class_table(material.sentences, material.names)
         rows = material.classifier - material.classifier.mean(0)
         self.rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         self.mean = mean

@@ -5,11 +5,10 @@ A pair keeps one English caption, its translations and looser keywords. Nothing 
 
 import json
 import re
-import struct
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.embedded import clipart
 from benchmarks.embedded.qt_resources import members
 from benchmarks.embedded.splits import canonical
 
@@ -18,14 +17,15 @@ LANGUAGES = tuple("ar de es fr it ja ko nl pl pt ru th tr zh zh-Hant".split())  
 VENDORS = ("google", "twitter")  # Noto and Twemoji are free; Apple's and Facebook's art is not
 _PEOPLE = re.compile(r"\b(man|woman|men|women|person|people|boy|girl|male|female)\b")
 _STAMP_LANGUAGES = {"pt": "pt_BR", "zh": "zh_CN", "zh-Hant": "zh_TW"}
-_MOST_PIXELS = 60_000_000  # one drawing has 231 million
-_WORD = re.compile(r"[_\-\s.,()+]+")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture (a path under the data folder) and what it is called."""
+    """One picture (a path under the data folder) and what it is called.
+
+    `other_names` are not learnt; the picture is not either if one of them is in the test part.
+    `filed` is the caption of an earlier experiment: the name of the file with author and number.
+    """
 
     source: str
     group: str
@@ -34,6 +34,8 @@ class Pair:
     concept: str
     translations: dict[str, str] = field(default_factory=dict)
     keywords: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()
+    filed: str = ""
 
 
 def read_pairs(data: Path) -> list[Pair]:
@@ -114,48 +116,26 @@ def _stamp_translations(lines: list[str]) -> dict[str, str]:
 
 
 def _clipart(data: Path) -> list[Pair]:
-    root = Path("deb/openclipart-png/usr/share/openclipart/png")
-    pictures = [p for p in sorted((data / root).rglob("*.png")) if _pixels(p) <= _MOST_PIXELS]
-    words = [_words(picture.stem) for picture in pictures]
-    for _ in range(2):  # "newspaper nicu buculei": first name and surname
-        words = _without_authors(words)
-    pairs = []
-    for picture, name in zip(pictures, words, strict=True):
-        folders = picture.parent.relative_to(data / root).parts
-        caption = " ".join(name)
-        pairs.append(
-            Pair(
-                "clipart",
-                folders[0],
-                str(picture.relative_to(data)),
-                caption,
-                concept(caption),
-                keywords=tuple(" ".join(_words(folder)) for folder in folders),
-            )
+    return [
+        Pair(
+            "clipart",
+            _clipart_group(drawing.folders),
+            drawing.path,
+            drawing.caption,
+            concept(drawing.caption),
+            keywords=drawing.keywords,
+            other_names=tuple(name for name in drawing.file_names if name),
+            filed=drawing.filed,
         )
-    return pairs
+        for drawing in clipart.read_drawings(data)
+    ]
 
 
-def _pixels(png: Path) -> int:
-    with png.open("rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:])
-    return int(width * height)
-
-
-def _words(name: str) -> list[str]:
-    """The lower-case words of a file name, without numbers, extensions and single letters."""
-    parts = [word for part in _WORD.split(name) for word in _CAMEL.split(part)]
-    kept = [w.lower() for w in parts if not any(c.isdigit() for c in w)]
-    return [w for w in kept if len(w) > 1 and w not in ("svg", "png")]
-
-
-def _without_authors(names: list[list[str]]) -> list[list[str]]:
-    """Names without the author at the end: a word that ends three names and is rare elsewhere."""
-    last = Counter(name[-1] for name in names if len(name) > 1)
-    anywhere = Counter(word for name in names for word in name)
-    works = Counter(name[-1] for name in {tuple(name) for name in names} if len(name) > 1)
-    authors = {w for w, n in works.items() if n >= 3 and last[w] >= 0.9 * anywhere[w]}
-    return [name[:-1] if len(name) > 1 and name[-1] in authors else name for name in names]
+def _clipart_group(folders: tuple[str, ...]) -> str:
+    """ "Themes" are icons of desktop themes, "Flags" are flags; else the first folder."""
+    if any(folder.endswith("-theme") for folder in folders):
+        return "Themes"
+    return "Flags" if "flags" in folders else folders[0]
 
 
 _PHOTO_ARCHIVES = {
@@ -177,7 +157,7 @@ def _photos(data: Path) -> list[Pair]:
             path = data / "photos" / archive / Path(inner).name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(contents)
-            caption = " ".join(_words(path.stem))
+            caption = " ".join(clipart.words(path.stem))
             pairs.append(
                 Pair("photos", group, str(path.relative_to(data)), caption, canonical(caption))
             )
