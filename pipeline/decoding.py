@@ -7,7 +7,6 @@ animation the first frame counts. A file that ends early is refused, never fille
 
 import zlib
 from functools import lru_cache
-from importlib.metadata import version
 from io import BytesIO
 from typing import Final
 
@@ -27,7 +26,6 @@ __all__ = [
     "REASONS",
     "Header",
     "Unreadable",
-    "codec_versions",
     "decode",
     "read_header",
 ]
@@ -76,11 +74,6 @@ def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXEL
 def is_srgb(data: bytes) -> bool:
     """Whether the stored colours are sRGB as they are: no profile, a broken one, or sRGB's own."""
     return _has_srgb_colours(_picture(data, MAX_PIXELS))
-
-
-def codec_versions() -> dict[str, str]:
-    """The libraries that decode and encode, with their versions: for manifests, not identities."""
-    return {name: version(name) for name in ("pillow", "simplejpeg")}
 
 
 def _picture(data: bytes, max_pixels: int) -> Picture:

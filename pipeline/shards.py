@@ -10,7 +10,7 @@ import gzip
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -158,14 +158,3 @@ def member(name: str, data: bytes) -> bytes:
     header.size = len(data)
     head = header.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
     return head + data + b"\0" * (-len(data) % _BLOCK)
-
-
-def write_shard(path: str, samples: Iterable[Sample]) -> int:
-    """Write samples to a tar, complete or absent, and return their number."""
-    with storage.writing(path) as temporary:
-        with open(temporary, "wb") as stream:
-            writer = ShardWriter(stream)
-            for sample in samples:
-                writer.write(sample)
-            writer.close()
-        return writer.samples

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def module_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imported(tree: ast.Module) -> set[str]:
     """The modules that a file imports anywhere, by their full names."""
     names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
@@ -47,7 +53,7 @@ def functions(tree: ast.Module) -> list[ast.FunctionDef]:
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_a_module_imports_only_what_it_may(path):
     here = module_name(path)
-    for name in {name.partition(".")[0] for name in imported(ast.parse(path.read_text()))}:
+    for name in {name.partition(".")[0] for name in imported(parsed(path))}:
         if name in ("filters", "recaption") and here.startswith(f"{name}/"):
             continue
         if name == "filters" and here.startswith("recaption/"):
@@ -59,7 +65,7 @@ def test_a_module_imports_only_what_it_may(path):
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_a_module_has_the_size_and_the_docstrings_of_the_house(path):
     text = path.read_text()
-    tree = ast.parse(text)
+    tree = parsed(path)
     assert text.count("\n") <= FILE_LINES
     assert ast.get_docstring(tree), "a module says what it promises"
     for function in functions(tree):
@@ -78,7 +84,7 @@ def here_is_command(path: Path) -> bool:
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_only_the_named_places_catch_everything(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, "bare except"
             names = ast.unparse(node.type)
@@ -96,7 +102,7 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
 def test_nothing_prints_but_the_command_line_and_the_report(path):
     if module_name(path) in ("pipeline/cli.py", "pipeline/report.py"):
         return
-    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    calls = [n for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)]
     prints = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
     assert not prints
 
@@ -105,8 +111,7 @@ def test_there_is_no_cycle_of_imports():
     graph = {}
     for path in SOURCES:
         name = module_name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        tree = ast.parse(path.read_text())
-        top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+        top = [n for n in parsed(path).body if isinstance(n, ast.Import | ast.ImportFrom)]
         graph[name] = {m for node in top for m in _targets(node)}
     done: set[str] = set()
     for start in graph:

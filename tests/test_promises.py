@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.run import Engine
-from tests.conftest import PROMISED, RECIPE, tree, write_pair
+from tests.conftest import PROMISED, RECIPE, built, tree, write_pair
 from tests.pictures import jpeg
 from tests.pipeline.cluster import Cluster
 
@@ -36,11 +36,7 @@ def many(tmp_path, photos):
 
 
 def whole_build(build):
-    build.ingest()
-    build.score()
-    build.select()
-    build.export()
-    return tree(build.out, *PROMISED)
+    return tree(built(build).out, *PROMISED)
 
 
 def start(folder, *arguments):

@@ -14,20 +14,11 @@ import pytest
 from filters import clip_weights
 from filters.clip import ClipScore
 from filters.clip_weights import Source, load
-from pipeline.errors import RecipeError, ShardsFailed
 from pipeline.instances import fingerprint
-from tests.conftest import RECIPE, tree
-from tests.filters.tiny_models import CONTEXT, KINDS, save_model
+from tests.filters.tiny_models import CONTEXT, KINDS
 from tests.pictures import photo
 
 TEXTS = ["a red car", "a dog and a house", "two big dogs near the old road", "blue"]
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """The name of a tiny model of every kind."""
-    folder = tmp_path_factory.mktemp("models")
-    return {kind: save_model(folder / kind, kind) for kind in KINDS}
 
 
 def batch(texts, first=0):
@@ -327,69 +318,3 @@ def test_nothing_heavy_is_loaded_to_make_a_scorer(models):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# In a build
-
-
-def recipe(score):
-    lines = RECIPE.partition("score:")[0] + "score:\n" + score
-    return lines + "select:\n  - all: {where: key is not null}\ningest: {rows_per_shard: 5}\n"
-
-
-def columns(build, *names):
-    made = build.open_pool()
-    writers = build.resolve(made)[0].writers
-    return {n: [v for s in made.shards for v in writers[n].read(s)[n].to_pylist()] for n in names}
-
-
-def test_two_models_in_one_recipe(models, make_build):
-    build = make_build(
-        recipe(
-            f"  clip: {{model: '{models['clip']}'}}\n"
-            f"  other: {{scorer: clip, model: '{models['siglip']}', embeddings: true,"
-            " columns: {clip_score: other_score, clip_truncated: other_truncated}}\n"
-        )
-    )
-    build.ingest()
-    build.score()
-    found = columns(build, "clip_score", "other_score", "clip_truncated", "clip_image")
-    scored = [value is not None for value in found["clip_score"]]
-    assert sum(scored) == 13  # of 17: broken, foreign, mute and doubled have none
-    assert [v is not None for v in found["other_score"]] == scored
-    assert [v is not None for v in found["clip_truncated"]] == scored
-    assert [v is not None for v in found["clip_image"]] == scored
-    assert found["clip_score"] != found["other_score"]
-
-
-def test_shards_of_any_size_have_the_same_scores(models, make_build):
-    score = recipe(f"  clip: {{model: '{models['clip']}', batch_size: 4}}\n")
-    small = make_build(score, "small")
-    large = make_build(score.replace("rows_per_shard: 5", "rows_per_shard: 500"), "large")
-    for build in (small, large):
-        build.ingest()
-        build.score()
-    assert columns(small, "clip_score") == columns(large, "clip_score")
-
-
-def test_scoring_again_is_the_same_bytes(models, make_build):
-    score = recipe(f"  clip: {{model: '{models['clip']}', embeddings: true}}\n")
-    once, twice = make_build(score, "once"), make_build(score, "twice")
-    for build in (once, twice):
-        build.ingest()
-        build.score()
-    assert tree(once.out, "columns/**/*") == tree(twice.out, "columns/**/*") != {}
-
-
-def test_a_model_that_cannot_be_loaded_fails_the_shard_and_leaves_no_column(make_build):
-    build = make_build(recipe("  clip: {model: ViT-B-32, pretrained: openai}\n"))
-    build.ingest()
-    with pytest.raises(ShardsFailed, match="take ViT-B-32-quickgelu"):
-        build.score()
-    assert tree(build.out, "columns/**/*") == {}
-
-
-def test_a_wrong_model_is_an_error_of_the_recipe(make_build):
-    with pytest.raises(RecipeError, match="knows no model 'ViT-B-33'") as error:
-        make_build(recipe("  clip: {model: ViT-B-33, pretrained: openai}\n")).resolve()
-    assert ":4:" in str(error.value.where)

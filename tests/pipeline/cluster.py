@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import storage
-from pipeline.dask_runner import connect
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
@@ -36,6 +35,8 @@ class Cluster:
 
     def wait_for_workers(self) -> None:
         """Wait until all workers that were added take part."""
+        from pipeline.dask_runner import connect  # it takes a while: for slow tests alone
+
         client = connect(self.address)
         try:
             client.wait_for_workers(len(self.workers), timeout=START_S)

@@ -7,22 +7,35 @@ report success.
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.coders import VarIntCoder
-from apache_beam.io import iobase, range_trackers, restriction_trackers
-from apache_beam.metrics import Metrics
-from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsIter, AsList, AsMultiMap, AsSingleton, TaggedOutput
+from apache_beam.pvalue import AsDict, AsIter, AsList, AsMultiMap, AsSingleton
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.transforms import trigger, userstate, window
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.transforms import trigger, window
+
+from tests.pipeline.probe_functions import (
+    Bundles,
+    Counting,
+    InBatches,
+    Numbers,
+    PlusOne,
+    Splittable,
+    WithFinalizer,
+    WithState,
+    WithTime,
+    WithTimer,
+    WithWindow,
+    counts,
+    odd_or_even,
+    refuse_three,
+)
 
 N = 60
 
@@ -78,133 +91,6 @@ def run(probe: Probe, folder: Path, runner: Any, options: list[str]) -> dict[str
     return keep.rows()
 
 
-def _odd_or_even(number: int) -> Iterator[Any]:
-    yield TaggedOutput("odd", number) if number % 2 else number
-
-
-def _refuse_three(number: int) -> int:
-    if number == 3:
-        raise ValueError("three is refused")
-    return number
-
-
-def _counts(key: Any, values: Any) -> list[Any]:
-    return [key, len(list(values))]
-
-
-class Bundles(beam.DoFn):
-    """Gives a row per element and one more per bundle."""
-
-    def setup(self) -> None:
-        self.calls = ["setup"]
-
-    def start_bundle(self) -> None:
-        self.calls.append("start")
-        self.count = 0
-
-    def process(self, number: int) -> Iterator[list[Any]]:
-        self.count += 1
-        yield ["element", number, self.calls[:2]]
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        yield WindowedValue(["bundle", self.count], 0, [window.GlobalWindow()])
-
-
-class Counting(beam.DoFn):
-    def process(self, number: int) -> Iterator[int]:
-        Metrics.counter("probes", "numbers").inc()
-        yield number
-
-
-class WithWindow(beam.DoFn):
-    def process(self, number: int, where: Any = beam.DoFn.WindowParam) -> Iterator[str]:
-        yield type(where).__name__
-
-
-class WithTime(beam.DoFn):
-    def process(self, number: int, when: Any = beam.DoFn.TimestampParam) -> Iterator[str]:
-        yield str(when)
-
-
-class WithState(beam.DoFn):
-    STATE = beam.DoFn.StateParam(userstate.ReadModifyWriteStateSpec("count", VarIntCoder()))
-
-    def process(self, pair: Any, state: Any = STATE) -> Iterator[Any]:
-        state.write((state.read() or 0) + 1)
-        yield [pair[0], state.read()]
-
-
-class WithTimer(beam.DoFn):
-    LATE = userstate.TimerSpec("late", userstate.TimeDomain.WATERMARK)
-    TIMER = beam.DoFn.TimerParam(LATE)
-
-    def process(self, pair: Any, timer: Any = TIMER) -> Iterator[Any]:
-        timer.set(10)
-        yield pair[0]
-
-    @userstate.on_timer(LATE)
-    def late(self) -> Iterator[str]:
-        yield "late"
-
-
-class WithFinalizer(beam.DoFn):
-    def process(self, number: int, last: Any = beam.DoFn.BundleFinalizerParam) -> Iterator[int]:
-        yield number
-
-
-class InBatches(beam.DoFn):
-    def process_batch(self, batch: list[int]) -> Iterator[list[int]]:
-        yield [number + 1 for number in batch]
-
-    def infer_output_type(self, input_type: Any) -> Any:
-        return input_type
-
-
-class Restrictions(beam.transforms.core.RestrictionProvider):
-    def initial_restriction(self, element: int) -> restriction_trackers.OffsetRange:
-        return restriction_trackers.OffsetRange(0, element)
-
-    def create_tracker(self, restriction: Any) -> Any:
-        return restriction_trackers.OffsetRestrictionTracker(restriction)
-
-    def restriction_size(self, element: int, restriction: Any) -> int:
-        return int(restriction.size())
-
-
-class Splittable(beam.DoFn):
-    RESTRICTION = beam.DoFn.RestrictionParam(Restrictions())
-
-    def process(self, element: int, tracker: Any = RESTRICTION) -> Iterator[int]:
-        position = tracker.current_restriction().start
-        while tracker.try_claim(position):
-            yield position
-            position += 1
-
-
-class Numbers(iobase.BoundedSource):
-    def estimate_size(self) -> int:
-        return 3
-
-    def get_range_tracker(self, start: Any, stop: Any) -> Any:
-        return range_trackers.OffsetRangeTracker(0, 3)
-
-    def read(self, tracker: Any) -> Iterator[int]:
-        for number in range(3):
-            if tracker.try_claim(number):
-                yield number
-
-    def split(self, size: int, start: Any = None, stop: Any = None) -> Iterator[Any]:
-        yield iobase.SourceBundle(3, self, 0, 3)
-
-
-class PlusOne(ModelHandler):
-    def load_model(self) -> Callable[[int], int]:
-        return lambda number: number + 1
-
-    def run_inference(self, batch: Any, model: Any, arguments: Any = None) -> list[int]:
-        return [model(number) for number in batch]
-
-
 def _numbers(p: beam.Pipeline, count: int = N) -> beam.PCollection:
     return p | "numbers" >> beam.Create(range(count))
 
@@ -217,7 +103,7 @@ def _elements(p: beam.Pipeline, keep: Keep) -> None:
 
 def _group(p: beam.Pipeline, keep: Keep, key: Callable[[int], Any]) -> None:
     pairs = _numbers(p) | "pair" >> beam.Map(lambda x: (key(x), x))
-    _ = pairs | "group" >> beam.GroupByKey() | "count" >> beam.MapTuple(_counts) | keep()
+    _ = pairs | "group" >> beam.GroupByKey() | "count" >> beam.MapTuple(counts) | keep()
 
 
 def _like_keys(p: beam.Pipeline, keep: Keep) -> None:
@@ -264,15 +150,15 @@ def _side_total(p: beam.Pipeline, keep: Keep) -> None:
 
 
 def _tagged(p: beam.Pipeline, keep: Keep) -> None:
-    split = _numbers(p, 6) | "split" >> beam.FlatMap(_odd_or_even).with_outputs("odd", main="even")
+    split = _numbers(p, 6) | "split" >> beam.FlatMap(odd_or_even).with_outputs("odd", main="even")
     _ = split.even | keep("even")
     _ = split.odd | keep("odd")
 
 
 def _tagged_in_part(p: beam.Pipeline, keep: Keep) -> None:
-    split = _numbers(p, 6) | "split" >> beam.FlatMap(_odd_or_even).with_outputs("odd", main="even")
+    split = _numbers(p, 6) | "split" >> beam.FlatMap(odd_or_even).with_outputs("odd", main="even")
     _ = split.even | keep("even")
-    other = _numbers_again(p) | "again" >> beam.FlatMap(_odd_or_even).with_outputs()
+    other = _numbers_again(p) | "again" >> beam.FlatMap(odd_or_even).with_outputs()
     _ = other.odd | keep("odd")
 
 
@@ -292,14 +178,14 @@ def _partition(p: beam.Pipeline, keep: Keep) -> None:
 
 
 def _tagged_joined(p: beam.Pipeline, keep: Keep) -> None:
-    split = _numbers(p, 6) | "split" >> beam.FlatMap(_odd_or_even).with_outputs("odd", main="even")
+    split = _numbers(p, 6) | "split" >> beam.FlatMap(odd_or_even).with_outputs("odd", main="even")
     even = split.even | "even" >> beam.Map(lambda x: ["even", x])
     odd = split.odd | "odd" >> beam.Map(lambda x: ["odd", x])
     _ = (even, odd) | "flatten" >> beam.Flatten() | keep()
 
 
 def _dead_letters(p: beam.Pipeline, keep: Keep) -> None:
-    mapped = _numbers(p, 5) | "refuse" >> beam.Map(_refuse_three).with_exception_handling()
+    mapped = _numbers(p, 5) | "refuse" >> beam.Map(refuse_three).with_exception_handling()
     _ = mapped.good | keep("good")
     _ = mapped.bad | "which" >> beam.MapTuple(lambda element, error: element) | keep("bad")
 
@@ -406,7 +292,7 @@ PROBES = [
     Probe("window parameter", _simple(beam.ParDo(WithWindow()), 1), _rows("GlobalWindow")),
     Probe("metrics do no harm", _simple(beam.ParDo(Counting()), 3), _rows(0, 1, 2)),
     Probe("dead letters", _dead_letters, {"good": [0, 1, 2, 4], "bad": [3]}),
-    Probe("error", _simple(beam.Map(_refuse_three)), raises="three is refused"),
+    Probe("error", _simple(beam.Map(refuse_three)), raises="three is refused"),
     Probe("assertion", _assertion, raises="Failed assert"),
     Probe("model in the graph", _simple(RunInference(PlusOne()), 3), _rows(1, 2, 3),
           foreign="models"),

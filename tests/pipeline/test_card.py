@@ -10,7 +10,6 @@ import pytest
 
 from pipeline import card
 from tests.conftest import RECIPE
-from tests.pipeline.test_export import exported
 
 MANIFEST = {
     "recipe_file": "news.yaml",
@@ -76,8 +75,8 @@ def test_sizes_name_every_tar():
 @pytest.mark.parametrize("image", ["original", "webp"])
 def test_mlcroissant_finds_no_fault_and_reads_every_record(make_build, tmp_path, image):
     pytest.importorskip("mlcroissant")
-    build = make_build(RECIPE.replace("seed: 0", f"seed: 0, image: {image}"))
-    exported(build)
+    build = make_build(RECIPE.replace("seed: 0", f"seed: 0, image: {image}"), after="select")
+    build.export()
     code = (
         "import json, sys, mlcroissant\n"
         "found = mlcroissant.Dataset(jsonld=sys.argv[1])\n"
@@ -109,8 +108,7 @@ def test_mlcroissant_finds_no_fault_and_reads_every_record(make_build, tmp_path,
 @pytest.mark.slow
 def test_datasets_takes_the_tars_of_the_folder_as_the_data(make_build, tmp_path):
     pytest.importorskip("datasets")
-    build = make_build()
-    exported(build)
+    build = make_build(after="export")
     code = (
         "import sys, datasets\n"
         "rows = datasets.load_dataset(sys.argv[1], split='train', cache_dir=sys.argv[2])\n"

@@ -7,52 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RECIPE
+from tests.commands import done, pairmill
+from tests.conftest import RECIPE, VERBS
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def pairmill(tmp_path, photos, monkeypatch):
-    """Runs `pairmill` in this process, in a folder with photos and recipe.yaml."""
-    from typer.testing import CliRunner
-
-    from pipeline.cli import app
-    from pipeline.errors import CurationError, RecipeError
-
+def here(tmp_path, photos, monkeypatch):
+    """The working directory, with photos and recipe.yaml."""
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, list(arguments))
-        if isinstance(result.exception, RecipeError):
-            return 2, str(result.exception)
-        if isinstance(result.exception, CurationError):
-            return 1, str(result.exception)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return run
+    return tmp_path
 
 
-LOCAL = ("--engine", "local")
-
-
-def test_verb_by_verb_is_the_same_as_build(pairmill, tmp_path):
-    for verb in ("ingest", "score", "select", "export"):
-        assert pairmill(verb, "recipe.yaml", "--out", "steps", *LOCAL)[0] == 0
-    code, output = pairmill("build", "recipe.yaml", "--out", "whole", *LOCAL)
-    assert code == 0
+def test_verb_by_verb_is_the_same_as_build(here):
+    for verb in VERBS:
+        done(verb, "recipe.yaml", "--out", "steps")
+    output = done("build", "recipe.yaml", "--out", "whole")
     assert "pool: 17 rows, 15 samples in 4 shards" in output
     assert "13 samples" in output
-    first, second = (tmp_path / name / "shards" / "manifest.json" for name in ("steps", "whole"))
+    first, second = (here / name / "shards" / "manifest.json" for name in ("steps", "whole"))
     assert first.read_bytes() == second.read_bytes()
-    assert (tmp_path / "whole" / "report.html").exists()
+    assert (here / "whole" / "report.html").exists()
 
 
-def test_a_row_can_be_explained_by_key_and_by_file(pairmill):
-    pairmill("build", "recipe.yaml", "--out", "out", *LOCAL)
+def test_a_row_can_be_explained_by_key_and_by_file(here, make_build):
+    make_build(after="export")
     code, text = pairmill("explain", "03.jpg", "--out", "out")
     assert code == 0
     assert "picture number 3 größe" in text
@@ -68,43 +49,42 @@ def test_a_row_can_be_explained_by_key_and_by_file(pairmill):
     assert "no row has a key that begins with 'nothing'" in text
 
 
-def test_diff_says_what_moved_and_by_which_step(pairmill, tmp_path):
-    pairmill("build", "recipe.yaml", "--out", "a", *LOCAL)
+def test_diff_says_what_moved_and_by_which_step(make_build):
+    a = make_build(after="export").out
     stricter = RECIPE.replace("between 2 and 64", "between 5 and 64")
-    (tmp_path / "stricter.yaml").write_text(stricter)
-    pairmill("build", "stricter.yaml", "--out", "b", *LOCAL)
-    assert "the same 13 rows" in pairmill("diff", "a", "a")[1]
-    text = pairmill("diff", "a", "b")[1]
+    b = make_build(stricter, "stricter", after="export").out
+    assert "the same 13 rows" in pairmill("diff", a, a)[1]
+    text = pairmill("diff", a, b)[1]
     assert "1 rows are kept in both" in text
     assert "out: 12 rows, kept -> dropped by described" in text
-    assert "in: 12 rows, dropped by described -> kept" in pairmill("diff", "b", "a")[1]
+    assert "in: 12 rows, dropped by described -> kept" in pairmill("diff", b, a)[1]
 
 
-def test_a_changed_threshold_leaves_pool_and_columns_alone(pairmill, tmp_path):
-    pairmill("build", "recipe.yaml", "--out", "out", *LOCAL)
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.parquet")}
-    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("2 and 64", "5 and 64"))
-    assert pairmill("build", "recipe.yaml", "--out", "out", *LOCAL)[0] == 0
+def test_a_changed_threshold_leaves_pool_and_columns_alone(here, make_build):
+    make_build(after="export")
+    before = {p: p.stat().st_mtime_ns for p in (here / "out").rglob("*.parquet")}
+    (here / "recipe.yaml").write_text(RECIPE.replace("2 and 64", "5 and 64"))
+    assert pairmill("build", "recipe.yaml", "--out", "out")[0] == 0
     for path, stamp in before.items():
         if "verdicts" not in path.parts:
             assert path.stat().st_mtime_ns == stamp, path
-    manifest = json.loads((tmp_path / "out" / "shards" / "manifest.json").read_text())
+    manifest = json.loads((here / "out" / "shards" / "manifest.json").read_text())
     assert manifest["ledger"]["kept"] == 1
 
 
-def test_a_plan_writes_nothing(pairmill, tmp_path):
+def test_a_plan_writes_nothing(here, make_build):
     code, text = pairmill("plan", "recipe.yaml", "--out", "out")
     assert code == 0, text
     assert "about 17 rows" in text
-    assert not (tmp_path / "out").exists()
-    pairmill("build", "recipe.yaml", "--out", "out", *LOCAL)
+    assert not (here / "out").exists()
+    make_build(after="export")
     assert "ingest   done: 17 rows" in pairmill("plan", "recipe.yaml", "--out", "out")[1]
 
 
-def test_an_output_directory_of_other_sources_is_refused(pairmill, tmp_path):
-    pairmill("ingest", "recipe.yaml", "--out", "out", *LOCAL)
-    (tmp_path / "other.yaml").write_text(RECIPE.replace("photos: {", "others: {"))
-    code, text = pairmill("build", "other.yaml", "--out", "out", *LOCAL)
+def test_an_output_directory_of_other_sources_is_refused(here, make_build):
+    make_build(after="ingest")
+    (here / "other.yaml").write_text(RECIPE.replace("photos: {", "others: {"))
+    code, text = pairmill("build", "other.yaml", "--out", "out")
     assert code == 2
     assert "another `sources:` section" in text
 
@@ -121,44 +101,44 @@ def test_an_output_directory_of_other_sources_is_refused(pairmill, tmp_path):
         (RECIPE.replace("  image: {}\n", "  image: {}\n  pikture: {}\n"), "no scorer 'pikture'"),
     ],
 )
-def test_a_wrong_recipe_ends_with_2_before_anything_is_written(pairmill, tmp_path, recipe, message):
-    (tmp_path / "wrong.yaml").write_text(recipe)
-    code, text = pairmill("build", "wrong.yaml", "--out", "out", *LOCAL)
+def test_a_wrong_recipe_ends_with_2_before_anything_is_written(here, recipe, message):
+    (here / "wrong.yaml").write_text(recipe)
+    code, text = pairmill("build", "wrong.yaml", "--out", "out")
     assert code == 2
     assert message in text
-    assert not (tmp_path / "out" / "pool").exists()
+    assert not (here / "out" / "pool").exists()
 
 
 @pytest.mark.parametrize("part", ["3/3", "x", "1", "-1/2"])
-def test_a_part_that_makes_no_sense_is_refused(pairmill, part):
-    code, text = pairmill("score", "recipe.yaml", "--out", "out", f"--part={part}", *LOCAL)
+def test_a_part_that_makes_no_sense_is_refused(here, part):
+    code, text = pairmill("score", "recipe.yaml", "--out", "out", f"--part={part}")
     assert code == 2
     assert "expected I/N" in text
 
 
-def test_selecting_before_scoring_says_what_to_do(pairmill):
-    pairmill("ingest", "recipe.yaml", "--out", "out", *LOCAL)
-    code, text = pairmill("select", "recipe.yaml", "--out", "out", *LOCAL)
+def test_selecting_before_scoring_says_what_to_do(here, make_build):
+    make_build(after="ingest")
+    code, text = pairmill("select", "recipe.yaml", "--out", "out")
     assert code == 1
     assert "run `pairmill score`" in text
 
 
-def test_verbs_that_need_a_build_say_so(pairmill):
+def test_verbs_that_need_a_build_say_so(here):
     for verb in (["verify"], ["report"], ["explain", "00000000"]):
         code, text = pairmill(*verb, "--out", "empty")
         assert code == 1
         assert "there is no build here" in text
 
 
-def test_an_empty_source_is_refused(pairmill, tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "e.yaml").write_text(RECIPE.replace("photos/}", "empty/}"))
-    code, text = pairmill("build", "e.yaml", "--out", "out", *LOCAL)
+def test_an_empty_source_is_refused(here):
+    (here / "empty").mkdir()
+    (here / "e.yaml").write_text(RECIPE.replace("photos/}", "empty/}"))
+    code, text = pairmill("build", "e.yaml", "--out", "out")
     assert code == 2
     assert "there are no images" in text
 
 
-def test_the_schema_is_json_and_names_the_scorers(pairmill):
+def test_the_schema_is_json_and_names_the_scorers(here):
     code, text = pairmill("schema")
     assert code == 0
     assert "duplicates" in json.dumps(json.loads(text))

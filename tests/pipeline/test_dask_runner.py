@@ -6,8 +6,9 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
 
-from pipeline import dask_runner, portable
+from pipeline import portable
 from tests.pipeline import probes
 from tests.pipeline.cluster import Cluster, running_cluster
 
@@ -20,15 +21,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
+def strict() -> PipelineRunner:
+    from pipeline.dask_runner import StrictDaskRunner  # it takes a while: for slow tests alone
+
+    return StrictDaskRunner()
+
+
 def on(cluster: Cluster) -> beam.Pipeline:
     options = PipelineOptions([f"--dask_client_address={cluster.address}"])
-    return beam.Pipeline(runner=dask_runner.StrictDaskRunner(), options=options)
+    return beam.Pipeline(runner=strict(), options=options)
 
 
 @pytest.mark.parametrize("probe", probes.PROBES, ids=lambda probe: probe.name)
 def test_is_right_or_refuses(probe: probes.Probe, cluster: Cluster, tmp_path: Path) -> None:
     options = [f"--dask_client_address={cluster.address}"]
-    runner = dask_runner.StrictDaskRunner()
+    runner = strict()
     if probe.refused is not None:
         with pytest.raises(portable.NotPortable, match=probe.refused):
             probes.run(probe, tmp_path, runner, options)

@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageOps
 
-from pipeline.decoding import Unreadable, codec_versions, decode, is_srgb, read_header
+from pipeline.decoding import Unreadable, decode, is_srgb, read_header
 from tests import pictures
 
 KINDS = pictures.every_kind()
@@ -291,7 +291,3 @@ def test_a_scaled_picture_keeps_enough_pixels(format: str, at_least: int, factor
 def test_small_pictures_can_be_asked_for_more() -> None:
     assert decode(pictures.jpeg(size=(1, 1)), at_least=1).shape == (1, 1, 3)
     assert decode(pictures.jpeg(size=(2, 300)), at_least=1).shape == (38, 1, 3)
-
-
-def test_versions_of_the_codecs_can_be_told() -> None:
-    assert set(codec_versions()) == {"pillow", "simplejpeg"}

@@ -74,7 +74,7 @@ def test_a_port_that_says_nothing_is_no_scheduler(tmp_path, monkeypatch):
                 [("a", None)],
                 Engine("dask", scheduler=address),
             )
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
 
 
 def _nothing(_: object) -> dict[str, object]:

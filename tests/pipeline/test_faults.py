@@ -7,20 +7,18 @@ from pipeline.build import Build
 from pipeline.errors import CurationError, RecipeError
 from pipeline.faults import Outcome, Planted, fault_table, read_faults
 from pipeline.record import open_record
-from tests.conftest import MakeBuild
+from tests.conftest import SCORED, MakeBuild
 
-RECIPE = """\
-sources:
-  photos: {folder: photos/}
-score:
-  image: {}
-  caption: {}
+RECIPE = (
+    SCORED
+    + """\
 select:
   - readable:  {where: width is not null}
   - described: {where: caption_words >= 2}
   - unique:    {one_per: image_sha256, best: caption_words}
 ingest: {rows_per_shard: 5}
 """
+)
 TABLE = """\
 file,fault,of,expect,step,note
 00.jpg,none,,keep,,
@@ -38,11 +36,7 @@ lost.jpg,broken,,drop,readable,
 
 @pytest.fixture
 def build(make_build: MakeBuild) -> Build:
-    made = make_build(RECIPE)
-    made.ingest()
-    made.score()
-    made.select()
-    return made
+    return make_build(RECIPE, after="select")
 
 
 def written(build: Build, text: str) -> str:

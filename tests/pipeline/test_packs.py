@@ -5,17 +5,9 @@ import pytest
 from pipeline import packs
 from pipeline.errors import CurationError
 from pipeline.verify import check
-from tests.conftest import tree
+from tests.conftest import built, tree
 
 pytestmark = pytest.mark.slow
-
-
-def built(build):
-    build.ingest()
-    build.score()
-    build.select()
-    build.export()
-    return build
 
 
 def test_a_packed_pool_gives_the_same_verdicts_and_shards(make_build, monkeypatch):

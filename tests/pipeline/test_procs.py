@@ -151,4 +151,4 @@ def test_workers_do_not_outlive_their_supervisor(tmp_path: Path, with_what: int)
     supervisor.wait()
     started = time.monotonic()
     works.wait_until(lambda: not any(works.is_alive(pid) for pid in works.pids(tmp_path)))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 40

@@ -13,14 +13,11 @@ from pipeline.report_gallery import _spread_out
 from pipeline.report_html import apart, el, escaped, number, share, short, size
 from pipeline.report_sample import spread
 from tests import pictures
-from tests.conftest import RECIPE, MakeBuild, write_pair
+from tests.conftest import RECIPE, SCORED, MakeBuild, built, write_pair, write_photos
 
-STEPS = """\
-sources:
-  photos: {folder: photos/}
-score:
-  image: {}
-  caption: {}
+STEPS = (
+    SCORED
+    + """\
 select:
   - readable: {where: width is not null}
   - wordy:    {where: caption_words >= 3 and not (caption_chars > 60)}
@@ -30,6 +27,7 @@ select:
 export: {samples_per_shard: 4, seed: 0}
 ingest: {rows_per_shard: 5}
 """
+)
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>\"'&</figure>"
 
 
@@ -74,28 +72,12 @@ class Page(HTMLParser):
         return next(row for row in self.rows if row and row[0].startswith(start))
 
 
-def built(build: Build) -> Build:
-    build.ingest()
-    build.score()
-    build.select()
-    build.export()
-    return build
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A build of STEPS over good pairs and one of each kind that fails; tests only read it."""
     root = tmp_path_factory.mktemp("shared")
-    folder = root / "photos"
-    for i in range(12):
-        write_pair(folder, f"{i:02d}", pictures.jpeg(i), f"picture number {i} größe")
-    write_pair(folder, "20_cut", pictures.jpeg(20)[:900], "cut in the middle")
-    write_pair(folder, "21_html", pictures.HTML, "a page named jpg")
-    write_pair(folder, "22_mute", pictures.jpeg(22), None)
-    write_pair(folder, "23_same_pair", pictures.jpeg(1), "picture number 1 größe")
-    write_pair(folder, "24_same_image", pictures.jpeg(2), "the picture of two, again")
-    recipe = parse_recipe(STEPS, str(root / "recipe.yaml"))
-    build = built(Build(recipe, str(root / "out")))
+    write_photos(root / "photos")
+    build = built(Build(parse_recipe(STEPS, str(root / "recipe.yaml")), str(root / "out")))
     report.write_report(build)
     return build
 
@@ -195,7 +177,7 @@ def test_thresholds_are_drawn(shared: Build) -> None:
 
 def test_nothing_kept(make_build: MakeBuild) -> None:
     recipe = RECIPE.replace("width is not null", "width > 100000")
-    build = built(make_build(recipe))
+    build = built(make_build(recipe, after="score"))
     found = page_of(build)
     assert "No row was kept." in found.text
     assert "= 0 kept" in found.text
@@ -218,7 +200,7 @@ select:
 
 def test_no_steps_at_all(make_build: MakeBuild) -> None:
     recipe = "sources:\n  photos: {folder: photos/}\nscore:\n  caption: {}\n"
-    found = page_of(built(make_build(recipe)))
+    found = page_of(built(make_build(recipe, after="score")))
     assert "15 kept + 0 dropped + 2 failed" in found.text
 
 
@@ -226,10 +208,7 @@ def test_all_rows_failed(make_build: MakeBuild, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         write_pair(tmp_path / "pages", name, pictures.HTML, f"the page {name}")
     build = make_build(RECIPE.replace("photos/", "pages/"))
-    build.ingest()
-    build.score()
-    build.select()
-    found = page_of(build)
+    found = page_of(built(build, "select"))
     assert "3 rows in = 0 kept + 0 dropped + 3 failed" in found.text
     assert found.row("not_an_image")[2] == "3"
     assert "a.jpg, b.jpg, c.jpg" in found.row("not_an_image")[1]
@@ -252,12 +231,9 @@ def test_a_large_pool_is_sampled_and_says_so(shared: Build) -> None:
 
 
 def test_a_report_of_a_selection_without_export(make_build: MakeBuild) -> None:
-    build = make_build()
-    build.ingest()
     with pytest.raises(CurationError, match="no build here"):
-        report.write_report(build)
-    build.score()
-    build.select()
+        report.write_report(make_build(out="ingested", after="ingest"))
+    build = make_build(after="select")
     assert "Nothing is exported yet" in page_of(build).text
     build.export()
     other = make_build(RECIPE.replace("between 2 and 64", "between 3 and 64"))
@@ -266,7 +242,7 @@ def test_a_report_of_a_selection_without_export(make_build: MakeBuild) -> None:
 
 
 def test_a_pool_without_its_tars_has_no_pictures(make_build: MakeBuild) -> None:
-    build = built(make_build())
+    build = make_build(after="export")
     for tar in Path(build.root).glob("pool/*.tar"):
         tar.unlink()
     assert "the pool no longer holds this image" in page_of(build).text

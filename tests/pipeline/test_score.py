@@ -1,155 +1,19 @@
 """The scoring harness: what one shard's columns hold, whatever the samples and the scorers do."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import dataclasses
 
-import pyarrow as pa
 import pytest
 
 from pipeline.errors import CurationError, DamagedFile, RecipeError, ShardsFailed
-from tests.conftest import RECIPE, tree
-
-
-@dataclass(frozen=True)
-class Length:
-    """A scorer as a user writes one: the length of the caption, times a factor."""
-
-    factor: int = 1
-    version: ClassVar[int] = 1
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ("caption",)
-
-    @property
-    def writes(self) -> pa.Schema:
-        return pa.schema([("length", pa.int32())])
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"length": [self.factor * len(text) for text in batch["caption"]]}
-
-
-@dataclass(frozen=True)
-class Poisoned(Length):
-    """Fails for the whole batch when one caption names number 3."""
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        if any("number 3" in text for text in batch["caption"]):
-            raise RuntimeError("poison")
-        return super().__call__(batch)
-
-
-@dataclass(frozen=True)
-class Area:
-    """Counts its calls, to see that an image is measured once for all rows that share it."""
-
-    version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("image",)
-    writes: ClassVar[pa.Schema] = pa.schema([("area", pa.int32())])
-    seen: ClassVar[list[int]] = []
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        self.seen.append(len(batch["image"]))
-        return {"area": [image.shape[0] * image.shape[1] for image in batch["image"]]}
-
-
-@dataclass(frozen=True)
-class Batched(Length):
-    """Notes the sizes of its batches, and when it was asked to load."""
-
-    batch_size: int = 4
-    seen: ClassVar[list[Any]] = []
-
-    def prepare(self) -> None:
-        self.seen.append("loaded")
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        self.seen.append(len(batch["caption"]))
-        return super().__call__(batch)
-
-
-@dataclass(frozen=True)
-class AfterLength(Area):
-    """Reads what another scorer of the same pass writes."""
-
-    reads: ClassVar[tuple[str, ...]] = ("image", "length")
-    writes: ClassVar[pa.Schema] = pa.schema([("twice", pa.int32())])
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"twice": [2 * length for length in batch["length"]]}
-
-
-@dataclass(frozen=True)
-class Hungry(Length):
-    """Has room for two captions, or for none."""
-
-    room: int = 2
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        if len(batch["caption"]) > self.room:
-            raise MemoryError("too many")
-        return super().__call__(batch)
-
-
-@dataclass(frozen=True)
-class Weightless(Length):
-    """A model whose weights are not there."""
-
-    def prepare(self) -> None:
-        raise ValueError("no weights")
-
-
-@dataclass(frozen=True)
-class Short(Length):
-    """Breaks the contract: one value too few."""
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {"length": [1] * (len(batch["caption"]) - 1)}
-
-
-@dataclass(frozen=True)
-class Wild(Length):
-    """Gives values that its columns can't hold for three captions."""
-
-    writes: ClassVar[pa.Schema] = pa.schema(  # type: ignore[assignment]
-        [("length", pa.int32()), ("ratio", pa.float32()), ("vector", pa.list_(pa.float32()))]
-    )
-
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        texts = batch["caption"]
-        return {
-            "length": [2**40 if "number 3" in text else len(text) for text in texts],
-            "ratio": [float("nan") if "number 4" in text else 0.5 for text in texts],
-            "vector": [[float("inf")] if "number 5" in text else [1.0] for text in texts],
-        }
-
-
-def recipe(score: str, select: str = "") -> str:
-    lines = RECIPE.partition("score:")[0] + "score:\n" + score + "select:\n" + select
-    return lines + "  - all: {where: key is not null}\ningest: {rows_per_shard: 50}\n"
-
-
-def column(build: Any, name: str) -> list[Any]:
-    """A column over the whole pool, by source key."""
-    made = build.open_pool()
-    resolved, _ = build.resolve(made)
-    from pipeline.pool import read_base
-
-    values, keys = [], []
-    for shard in made.shards:
-        columns = resolved.writers.get(name, _error_set(resolved, name))
-        values += columns.read(shard)[name].to_pylist()
-        keys += read_base(made.root, shard, ["source_key"])["source_key"].to_pylist()
-    return dict(zip(keys, values, strict=True))
-
-
-def _error_set(resolved: Any, name: str) -> Any:
-    return next((i.columns for i in resolved.instances if i.columns.error_column == name), None)
+from tests.conftest import tree
+from tests.pipeline.user_scorers import Area, Batched, column, mine, recipe
 
 
 def test_a_scorer_of_a_user_is_named_by_its_class_and_needs_nothing_else(make_build):
-    build = make_build(recipe("  mine: {scorer: 'tests.pipeline.test_score:Length', factor: 2}\n"))
-    build.ingest()
+    build = make_build(
+        recipe(mine("Length", ", factor: 2")),
+        after="ingest",
+    )
     build.score()
     values = column(build, "length")
     assert values["03.jpg"] == 2 * len("picture number 3 größe")
@@ -159,8 +23,7 @@ def test_a_scorer_of_a_user_is_named_by_its_class_and_needs_nothing_else(make_bu
 
 
 def test_a_poison_sample_costs_itself_alone(make_build):
-    build = make_build(recipe("  bad: {scorer: 'tests.pipeline.test_score:Poisoned'}\n"))
-    build.ingest()
+    build = make_build(recipe(mine("Poisoned", name="bad")), after="ingest")
     build.score()
     values, errors = column(build, "length"), column(build, "bad_error")
     assert values["03.jpg"] is None
@@ -169,17 +32,13 @@ def test_a_poison_sample_costs_itself_alone(make_build):
     assert [key for key, error in errors.items() if error is not None] == ["03.jpg"]
 
 
-def mine(name, rest=""):
-    return f"  mine: {{scorer: 'tests.pipeline.test_score:{name}'{rest}}}\n"
-
-
 def test_batches_are_full_whatever_the_chunks_and_the_missing_rows(make_build, monkeypatch):
     monkeypatch.setattr("pipeline.score.CHUNK", 3)
     monkeypatch.setattr("pipeline.score.CHUNK_PIXELS", 3 * 96 * 64)
     build = make_build(
-        recipe("  area: {scorer: 'tests.pipeline.test_score:Area'}\n" + mine("Batched"))
+        recipe(mine("Area", name="area") + mine("Batched")),
+        after="ingest",
     )
-    build.ingest()
     Batched.seen.clear()
     build.score()
     assert Batched.seen == ["loaded", 4, 4, 4, 2]  # of 16 rows one has no caption, one no image
@@ -189,9 +48,8 @@ def test_batches_are_full_whatever_the_chunks_and_the_missing_rows(make_build, m
 
 def test_a_scorer_may_read_what_another_of_its_pass_writes(make_build, monkeypatch):
     monkeypatch.setattr("pipeline.score.CHUNK", 3)
-    after = "  after: {scorer: 'tests.pipeline.test_score:AfterLength'}\n"
-    build = make_build(recipe(mine("Batched", ", batch_size: 5") + after))
-    build.ingest()
+    after = mine("AfterLength", name="after")
+    build = make_build(recipe(mine("Batched", ", batch_size: 5") + after), after="ingest")
     build.score()
     lengths, twice = column(build, "length"), column(build, "twice")
     lengths["20_cut.jpg"] = None  # its picture can't be decoded
@@ -199,24 +57,21 @@ def test_a_scorer_may_read_what_another_of_its_pass_writes(make_build, monkeypat
 
 
 def test_a_model_is_not_loaded_for_a_shard_that_asks_nothing_of_it(make_build):
-    build = make_build(recipe(mine("Batched", ", only: \"caption = 'nobody'\"")))
-    build.ingest()
+    build = make_build(recipe(mine("Batched", ", only: \"caption = 'nobody'\"")), after="ingest")
     Batched.seen.clear()
     build.score()
     assert Batched.seen == []
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_shard(make_build):
-    build = make_build(recipe(mine("Weightless")))
-    build.ingest()
+    build = make_build(recipe(mine("Weightless")), after="ingest")
     with pytest.raises(ShardsFailed, match="no weights"):
         build.score()
     assert tree(build.out, "columns/**/*") == {}
 
 
 def test_too_little_memory_makes_batches_smaller_and_no_value_missing(make_build):
-    build = make_build(recipe(mine("Hungry")))
-    build.ingest()
+    build = make_build(recipe(mine("Hungry")), after="ingest")
     build.score()
     assert sum(value is not None for value in column(build, "length").values()) == 14
     none = make_build(recipe(mine("Hungry", ", room: 0")))
@@ -225,8 +80,7 @@ def test_too_little_memory_makes_batches_smaller_and_no_value_missing(make_build
 
 
 def test_an_image_that_cant_be_decoded_is_null_with_a_reason(make_build):
-    build = make_build(recipe("  image: {}\n"))
-    build.ingest()
+    build = make_build(recipe("  image: {}\n"), after="ingest")
     build.score()
     assert column(build, "width")["20_cut.jpg"] is None
     assert "truncated" in column(build, "image_error")["20_cut.jpg"]
@@ -235,8 +89,7 @@ def test_an_image_that_cant_be_decoded_is_null_with_a_reason(make_build):
 
 def test_equal_images_of_a_shard_are_measured_once(make_build):
     Area.seen.clear()
-    build = make_build(recipe("  area: {scorer: 'tests.pipeline.test_score:Area'}\n"))
-    build.ingest()
+    build = make_build(recipe(mine("Area", name="area")), after="ingest")
     build.score()
     areas = column(build, "area")
     assert areas["24_same_image.jpg"] == areas["02.jpg"] == 96 * 64
@@ -244,37 +97,33 @@ def test_equal_images_of_a_shard_are_measured_once(make_build):
 
 
 def test_a_column_does_not_depend_on_its_companions(make_build):
-    alone = make_build(recipe("  caption: {}\n"), "alone")
-    together = make_build(recipe("  image: {}\n  caption: {}\n"), "together")
+    alone = make_build(recipe("  caption: {}\n"), "alone", after="ingest")
+    together = make_build(recipe("  image: {}\n  caption: {}\n"), "together", after="ingest")
     for build in (alone, together):
-        build.ingest()
         build.score()
     assert tree(alone.out, "columns/caption/**/*") == tree(together.out, "columns/caption/**/*")
 
 
 def test_a_changed_scorer_recomputes_itself_alone(make_build, tmp_path):
-    score = "  caption: {{}}\n  mine: {{scorer: 'tests.pipeline.test_score:Length', factor: {}}}\n"
-    build = make_build(recipe(score.format(1)))
-    build.ingest()
+    score = "  caption: {}\n" + mine("Length", ", factor: 1")
+    build = make_build(recipe(score), after="ingest")
     build.score()
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("columns/**/*.parquet")}
-    make_build(recipe(score.format(2))).score()
+    make_build(recipe(score.replace("factor: 1", "factor: 2"))).score()
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("columns/**/*.parquet")}
     assert {p: after[p] for p in before} == before
     assert {p.parent.parent.name for p in after.keys() - before.keys()} == {"mine"}
 
 
 def test_a_scorer_that_loses_count_fails_its_shard_and_writes_nothing(make_build):
-    build = make_build(recipe("  bad: {scorer: 'tests.pipeline.test_score:Short'}\n"))
-    build.ingest()
+    build = make_build(recipe(mine("Short", name="bad")), after="ingest")
     with pytest.raises(ShardsFailed, match=r"values of 'length'"):
         build.score()
     assert tree(build.out, "columns/**/*") == {}
 
 
 def test_a_value_that_its_column_cant_hold_costs_its_sample_alone(make_build):
-    build = make_build(recipe("  bad: {scorer: 'tests.pipeline.test_score:Wild'}\n"))
-    build.ingest()
+    build = make_build(recipe(mine("Wild", name="bad")), after="ingest")
     build.score()
     errors = {key: error for key, error in column(build, "bad_error").items() if error}
     assert sorted(errors) == ["03.jpg", "04.jpg", "05.jpg"]
@@ -288,8 +137,7 @@ def test_a_value_that_its_column_cant_hold_costs_its_sample_alone(make_build):
 
 def test_another_cap_on_pixels_is_another_column(make_build):
     """A pool of another recipe may be scored with another limit; its columns are not taken over."""
-    build = make_build(recipe("  image: {}\n"))
-    build.ingest()
+    build = make_build(recipe("  image: {}\n"), after="ingest")
     build.score()
     tight = recipe("  image: {}\n").replace("rows_per_shard: 50", "max_pixels: 1000")
     other = make_build("pool: out\n" + "score:" + tight.partition("score:")[2], "other")
@@ -299,12 +147,11 @@ def test_another_cap_on_pixels_is_another_column(make_build):
 
 
 def test_only_asks_about_the_rows_of_its_condition_and_widening_computes_only_new_rows(make_build):
-    score = (
-        "  caption: {{}}\n"
-        "  area: {{scorer: 'tests.pipeline.test_score:Area', only: \"caption_chars {}\"}}\n"
-    )
-    narrow = make_build(recipe(score.format("= 22")))  # numbers of one digit
-    narrow.ingest()
+    def asking(condition):
+        area = mine("Area", f', only: "caption_chars {condition}"', name="area")
+        return recipe("  caption: {}\n" + area)
+
+    narrow = make_build(asking("= 22"), after="ingest")  # numbers of one digit
     Area.seen.clear()
     narrow.score()
     asked = {key for key, value in column(narrow, "area").items() if value is not None}
@@ -312,19 +159,13 @@ def test_only_asks_about_the_rows_of_its_condition_and_widening_computes_only_ne
     assert sum(Area.seen) == 10
     assert set(column(narrow, "area_error").values()) == {None}
     Area.seen.clear()
-    wide = make_build(recipe(score.format("> 1")))
+    wide = make_build(asking("> 1"))
     wide.score()
     assert sum(Area.seen) == 2  # 10 and 11; the copy of 02 has the value of its image
-    fresh = make_build(recipe(score.format("> 1")), "fresh")
-    fresh.ingest()
+    fresh = make_build(asking("> 1"), "fresh", after="ingest")
     fresh.score()
-    folder = next(
-        iter(
-            c.columns.folder_name
-            for c in fresh.resolve(fresh.open_pool())[0].instances
-            if c.name == "area"
-        )
-    )
+    instances = fresh.resolve(fresh.open_pool())[0].instances
+    folder = next(one.columns.folder_name for one in instances if one.name == "area")
     pattern = f"columns/area/{folder}/*"
     assert tree(wide.out, pattern) == tree(fresh.out, pattern) != {}
 
@@ -332,12 +173,11 @@ def test_only_asks_about_the_rows_of_its_condition_and_widening_computes_only_ne
 def test_only_survivors_of_a_step(make_build):
     build = make_build(
         recipe(
-            "  caption: {}\n"
-            "  area: {scorer: 'tests.pipeline.test_score:Area', only: {survivors_of: digit}}\n",
+            "  caption: {}\n" + mine("Area", ", only: {survivors_of: digit}", name="area"),
             "  - digit: {where: caption_chars = 22}\n  - big: {where: area > 1}\n",
-        )
+        ),
+        after="ingest",
     )
-    build.ingest()
     build.score()
     asked = {key for key, value in column(build, "area").items() if value is not None}
     assert asked == {f"0{i}.jpg" for i in range(10)}
@@ -350,7 +190,7 @@ def test_only_survivors_of_a_step(make_build):
         ("  nothing: {}\n", "no scorer 'nothing'"),
         ("  caption: {wrds: 3}\n", "no parameter 'wrds'; known are text"),
         ("  x: {scorer: 'no.such:Thing'}\n", "no module 'no.such'"),
-        ("  x: {scorer: 'tests.pipeline.test_score:Nope'}\n", "no class 'Nope'"),
+        (mine("Nope"), "no class 'Nope'"),
         ("  caption: {}\n  again: {scorer: caption}\n", "both write 'caption_chars'"),
         ("  clip: {model: ViT-B-32}\n", "needs `pretrained`"),
         ("  caption: {columns: {nope: x}}\n", "writes no column 'nope'"),
@@ -365,18 +205,14 @@ def test_what_is_wrong_with_scorers_is_said_before_anything_is_read(make_build, 
 
 
 def test_columns_can_be_renamed(make_build):
-    scorer = "'tests.pipeline.test_score:Length'"
-    score = f"  caption: {{}}\n  mine: {{scorer: {scorer}, columns: {{length: n}}}}\n"
-    build = make_build(recipe(score))
-    build.ingest()
+    score = "  caption: {}\n" + mine("Length", ", columns: {length: n}")
+    build = make_build(recipe(score), after="ingest")
     build.score()
     assert column(build, "n")["00.jpg"] == 22
 
 
 def test_a_damaged_column_file_is_made_again(make_build, tmp_path):
-    build = make_build()
-    build.ingest()
-    build.score()
+    build = make_build(after="score")
     good = tree(build.out, "columns/**/*")
     file = sorted((tmp_path / "out" / "columns").rglob("*.parquet"))[0]
     file.write_bytes(file.read_bytes()[:-20])
@@ -387,8 +223,7 @@ def test_a_damaged_column_file_is_made_again(make_build, tmp_path):
 
 
 def test_a_pool_that_lost_its_tar_is_named(make_build, tmp_path):
-    build = make_build()
-    build.ingest()
+    build = make_build(after="ingest")
     (tmp_path / "out" / "pool" / "00001.tar").write_bytes(b"")
     with pytest.raises(ShardsFailed, match=r"00001: DamagedFile.*00001\.tar: expected sample"):
         build.score()
@@ -396,23 +231,10 @@ def test_a_pool_that_lost_its_tar_is_named(make_build, tmp_path):
 
 
 def test_reading_columns_of_another_pool_is_refused(make_build):
-    build = make_build()
-    made = build.ingest()
-    build.score()
+    build = make_build(after="score")
+    made = build.open_pool()
     resolved, _ = build.resolve(made)
     columns = resolved.instances[0].columns
-    import dataclasses
-
     other = dataclasses.replace(made.shards[0], keys="0" * 32)
     with pytest.raises(DamagedFile, match="describes other rows"):
         columns.read(other)
-
-
-def test_weights_beside_the_recipe_are_found_there(make_build, tmp_path):
-    from tests.filters.tiny_models import save_model
-
-    save_model(tmp_path / "tiny")
-    build = make_build(recipe("  clip: {model: 'local-dir:tiny'}\n"))
-    build.ingest()
-    build.score()
-    assert -1 <= column(build, "clip_score")["00.jpg"] <= 1

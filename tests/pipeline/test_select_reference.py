@@ -45,7 +45,7 @@ ANY_SELECTION = {
 }
 
 
-@settings(QUICK, max_examples=25)
+@settings(QUICK, max_examples=15)
 @given(**ANY_SELECTION)
 def test_agrees_with_the_reference_in_any_order(
     resources: Resources, rows: list[Row], chosen: list[Step], seed: int

@@ -3,7 +3,8 @@ import tarfile
 
 import pytest
 
-from pipeline.shards import Sample, read_shard, write_shard
+from pipeline.shards import Sample, read_shard
+from tests.tars import write_shard
 
 
 def tar_of(path, members, kind=tarfile.REGTYPE):
