@@ -64,16 +64,16 @@ def test_every_outcome_of_a_real_fetch(tmp_path):
 
 @pytest.mark.slow
 def test_a_fetch_that_takes_too_long_is_stopped_and_keeps_what_came(monkeypatch):
-    monkeypatch.setattr(FetchLimits, "deadline_s", lambda *_: 6.0)
+    monkeypatch.setattr(FetchLimits, "deadline_s", lambda *_: 12.0)
     limits = FetchLimits(2, 30, 0, ("127.0.0.1",))
     with serving({"ok": ok(b"x"), "drip": drip("body")}) as server:
         started = time.monotonic()
         with fetched([server.url("drip"), server.url("ok")], limits) as outcome_of:
             late, good = outcome_of(server.url("drip")), outcome_of(server.url("ok"))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 40
     assert good == Outcome(b"x")
     assert (late.failed, late.retriable) == ("fetch_deadline", True)
-    assert late.detail == "no result when the fetch was stopped after 6 s"
+    assert late.detail == "no result when the fetch was stopped after 12 s"
 
 
 def test_what_img2dataset_loses_is_accounted_for(monkeypatch, tmp_path):
