@@ -22,6 +22,16 @@ SCORERS = {
     "clip": "filters.clip:ClipScore",
     "duplicates": "filters.duplicates:Duplicates",
     "frequency": "filters.frequency:Frequency",
+    "nsfw": "filters.nsfw:Nsfw",
+    "faces": "filters.faces:Faces",
+    "pii": "filters.pii:PersonalData",
+    "profanity": "filters.profanity:Profanity",
+    "blocklist": "filters.blocklist:Blocklist",
+    "ocr": "filters.ocr:TextBoxes",
+    "tmars": "filters.tmars:MaskedClipScore",
+    "watermark": "filters.watermark:Watermark",
+    "provenance": "filters.provenance:Provenance",
+    "consistency": "filters.consistency:ClipConsistency",
 }
 
 

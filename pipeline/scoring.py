@@ -29,6 +29,7 @@ from pipeline.recipe import Recipe, ScoreEntry
 _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 _LONGEST_NAME = 200
+_FILES = ("hashes", "words")  # parameters that are files beside the recipe
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 
 
@@ -104,12 +105,12 @@ class Resolver:
         self._add(entry.name, scorer, at, entry)
 
     def _located(self, name: str, value: Any) -> Any:
-        """A parameter that names weights beside the recipe, as a scorer can open it."""
+        """A parameter that names a file beside the recipe, as a scorer can open it."""
         if not isinstance(value, str):
             return value
         if value.startswith(_FOLDER):
             return _FOLDER + self._recipe.resolve(value.removeprefix(_FOLDER))
-        is_path = name == "pretrained" and "/" in value
+        is_path = name in _FILES or (name == "pretrained" and "/" in value)
         return self._recipe.resolve(value) if is_path else value
 
     def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:
