@@ -1,0 +1,161 @@
+"""The probability that a pair's caption is not of its image, by what a small head finds hard.
+
+A head that learns from the pool itself fits pairs that belong together before it memorises the
+others. No row is scored by a head that has seen its image in training.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from filters import mixture, negatives, noise_head, vectors
+from filters.mixture import Mixture
+from filters.noise_head import Recipe
+from filters.vectors import Doubles, Fitted, Halves, Names
+
+MIXTURES = ("anchored", "free")
+_FEWEST = 32  # pairs to train a head on
+_TOP_BIT = np.uint64(63)
+_WRITES = ("noise_probability", "noise_loss")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """`noise_probability`, as in NEVLP and NLIP (arXiv:2409.09582, 2212.07086), and `noise_loss`.
+
+    A sample of the pool is parted by image into two halves, and a head of `units` hidden units is
+    trained on each for `epochs` with the contrastive loss. The loss of a row is its mean cross
+    entropy, image to text and back, among `negatives` fixed other pairs, by the head trained on
+    the half that its image is not in. In the papers the head scores what it was trained on: then
+    the number of epochs decides (of planted faults 3 found most, 30 few), here hardly. Two
+    Gaussians are fitted to the sample's losses; the probability is that of the noisy one.
+    `mixture: anchored` takes the noisy one from pairs of the sample that were put together on
+    purpose; `free` seeks both, as the papers do, and is often far off. Rows outside the sample
+    are scored alike. NULL when a row has no negative.
+    """
+
+    units: int = 64
+    epochs: int = 3
+    temperature: float = 0.1
+    negatives: int = 256
+    mixture: str = "anchored"
+    image: str = "clip_image"
+    text: str = "clip_text"
+    seed: int = 0
+    fit_rows: int = 32_768
+    version: ClassVar[int] = 1
+    writes: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in _WRITES])
+    batch_size: ClassVar[int] = vectors.BATCH
+
+    def __post_init__(self) -> None:
+        for name in ("units", "negatives"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.epochs < 0 or not self.temperature > 0:
+            raise ValueError(
+                f"epochs {self.epochs} must be 0 or more, temperature {self.temperature} above 0"
+            )
+        if self.mixture not in MIXTURES:
+            raise ValueError(f"mixture {self.mixture!r}: known are {', '.join(MIXTURES)}")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.image, self.text)
+
+    def fit(self, rows: pa.Table) -> Fitted:
+        """Two heads, the negatives as each sees them, and the mixture; for few rows ValueError."""
+        order = vectors.draw_order(rows["key"].to_pylist(), self.seed, "noise")
+        images, texts = (vectors.column(rows, name)[order] for name in self.reads)
+        if images.shape != texts.shape:
+            raise ValueError(f"vectors of {images.shape[1]} and of {texts.shape[1]} numbers")
+        half = _half(vectors.names(images)) if len(images) else np.zeros(0, np.int64)
+        fewest = min(int((half == side).sum()) for side in (0, 1))
+        if fewest < _FEWEST:
+            raise ValueError(f"needs {_FEWEST} rows in each half to train on, found {fewest}")
+        recipe = Recipe(self.units, self.epochs, self.temperature, self.seed)
+        heads = [noise_head.trained(images[half != s], texts[half != s], recipe) for s in (0, 1)]
+        learnt: Fitted = {"heads": np.stack(heads).astype(np.float32)}
+        few = slice(0, self.negatives)
+        learnt["image_name"], learnt["text_name"] = map(vectors.names, (images[few], texts[few]))
+        for place, name in enumerate(("image", "text")):
+            side = (images, texts)[place][few]
+            learnt[name] = np.stack([noise_head.projected(side, head[place]) for head in heads])
+        losses = self._losses(images, texts, learnt)
+        known = None if self.mixture == "free" else self._losses_of_strangers(images, texts, learnt)
+        found = mixture.fitted(losses[np.isfinite(losses)], known)
+        return {**learnt, "mixture": np.array(found)}
+
+    def __call__(self, batch: dict[str, list[Any]], fitted: Fitted) -> dict[str, list[Any]]:
+        images, texts = (vectors.stacked(batch[name]) for name in self.reads)
+        losses = self._losses(images, texts, fitted)
+        odds = Mixture(*fitted["mixture"].tolist()).probability(losses)
+        return {
+            name: [None if np.isnan(value) else value for value in column.tolist()]
+            for name, column in zip(_WRITES, (odds, losses), strict=True)
+        }
+
+    def _losses(self, images: Halves, texts: Halves, fitted: Fitted) -> Doubles:
+        """Loss [n] of each pair by the head of its half; NaN where it has no negative."""
+        width = fitted["heads"].shape[-1]
+        if images.shape[1] != width or texts.shape[1] != width:
+            raise ValueError(f"vectors of {images.shape[1]} numbers, fitted on {width}")
+        names = vectors.names(images), vectors.names(texts)
+        half = _half(names[0])
+        losses = np.empty(len(images))
+        for side in (0, 1):
+            here = np.flatnonzero(half == side)
+            if len(here):
+                parts = (images[here], texts[here], names[0][here], names[1][here])
+                work = _Head(self, fitted, side)
+                losses[here] = vectors.in_blocks(work.losses, *parts)
+        return losses
+
+    def _losses_of_strangers(self, images: Halves, texts: Halves, fitted: Fitted) -> Doubles:
+        """Losses of the sample's images with the caption of the next pair of the same half."""
+        half = _half(vectors.names(images))
+        found = []
+        for side in (0, 1):
+            here = np.flatnonzero(half == side)
+            others = np.roll(here, 1)
+            is_other = vectors.names(texts[here]) != vectors.names(texts[others])
+            found.append(self._losses(images[here[is_other]], texts[others[is_other]], fitted))
+        losses = np.concatenate(found)
+        losses = losses[np.isfinite(losses)]
+        if not len(losses):
+            raise ValueError("all captions of the sample are the same")
+        return losses
+
+
+class _Head:
+    """One of the two heads with its negatives; a class because a block is worked on with both."""
+
+    def __init__(self, scorer: Noise, fitted: Fitted, side: int) -> None:
+        self._maps = fitted["heads"][side].astype(np.float64)
+        self._temperature = scorer.temperature
+        self._count = scorer.negatives
+        self._fitted: Fitted = {
+            **{name: fitted[name][side] for name in ("image", "text")},
+            **{name: fitted[name] for name in ("image_name", "text_name")},
+            "starts": np.array([0, len(fitted["image_name"])]),
+        }
+
+    def losses(
+        self, images: Halves, texts: Halves, image_names: Names, text_names: Names
+    ) -> Doubles:
+        seen = noise_head.projected(images, self._maps[0])
+        read = noise_head.projected(texts, self._maps[1])
+        own = np.einsum("ij,ij->i", seen, read) / self._temperature
+        others = negatives.block_log_means(
+            seen, read, (image_names, text_names), self._fitted, [self._temperature]
+        )[:, 0]
+        with np.errstate(invalid="ignore"):  # NaN where there is no other
+            lost = np.logaddexp(0, others + np.log(self._count) - own[:, None])
+        losses: Doubles = lost.mean(axis=1)
+        return losses
+
+
+def _half(image_names: Names) -> vectors.Places:
+    """0 or 1 for each image."""
+    return (image_names >> _TOP_BIT).astype(np.int64)
