@@ -20,6 +20,7 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     yield ["-m", "benchmarks.fetching", "--data", str(data)]
     yield ["-m", "benchmarks.decoding"]
     yield ["-m", "benchmarks.clip"]
+    yield ["-m", "benchmarks.heads"]
     yield ["-m", "benchmarks.selection", "--folder", str(data / "selection")]
     for case in ("planted", "skewed"):
         yield ["-m", "benchmarks.duplicates", case, "1000000"]

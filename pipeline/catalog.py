@@ -1,4 +1,4 @@
-"""Everything a recipe can name. The only module that knows the scorers.
+"""Everything a recipe can name. The only module that knows the scorers and encoders.
 
 Classes are named, not imported, so that a program that scores nothing loads none of them.
 A scorer of a user's own needs no line here: a recipe names it `package.module:Class`.
@@ -22,6 +22,16 @@ SCORERS = {
     "clip": "filters.clip:ClipScore",
     "duplicates": "filters.duplicates:Duplicates",
     "frequency": "filters.frequency:Frequency",
+    "neg_clip": "filters.neg_clip:NegClip",
+    "norm_sim": "filters.norm_sim:NormSim",
+    "agreement": "filters.agreement:Agreement",
+    "mirrored": "filters.mirrored:Mirrored",
+    "mix": "filters.mix:Mix",
+    "noise": "filters.noise:Noise",
+    "teacher_mass": "filters.teacher:TeacherMass",
+    "alip": "filters.alip:AlipWeights",
+    "reassignment": "filters.reassignment:Reassignment",
+    "reward": "filters.reward:RewardScore",
     "nsfw": "filters.nsfw:Nsfw",
     "faces": "filters.faces:Faces",
     "pii": "filters.pii:PersonalData",
@@ -33,6 +43,14 @@ SCORERS = {
     "provenance": "filters.provenance:Provenance",
     "consistency": "filters.consistency:ClipConsistency",
 }
+ENCODERS = {"embedded": "filters.embedded"}
+
+
+def encoder_module(name: str) -> Any:
+    """The module of a dual encoder. Raises RecipeError when there is none of this name."""
+    if name not in ENCODERS:
+        raise RecipeError(f"no encoder {name!r}; known are {', '.join(sorted(ENCODERS))}")
+    return importlib.import_module(ENCODERS[name])
 
 
 def scorer_class(name: str) -> type[Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pipeline.errors import CurationError, RecipeError
+from pipeline.reward import commands as reward
 
 if TYPE_CHECKING:
     from pipeline.build import Build
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Turn crawls into training sets of image-text pairs: ingest, score, select, export.",
 )
+app.add_typer(reward.app, name="reward")
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="The output directory.")]

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline import card, storage
@@ -165,6 +166,7 @@ def check_ledger(ledger: Mapping[str, Any]) -> None:
         )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of what decides about bytes."""
     found = {}

@@ -29,7 +29,8 @@ from pipeline.recipe import Recipe, ScoreEntry
 _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 _LONGEST_NAME = 200
-_FILES = ("hashes", "words")  # parameters that are files beside the recipe
+_FILES = ("hashes", "targets", "words")  # parameters that are files beside the recipe
+_WEIGHTS = ("pretrained", "weights")  # a file if it has a slash, else a name
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 
 
@@ -110,7 +111,7 @@ class Resolver:
             return value
         if value.startswith(_FOLDER):
             return _FOLDER + self._recipe.resolve(value.removeprefix(_FOLDER))
-        is_path = name in _FILES or (name == "pretrained" and "/" in value)
+        is_path = name in _FILES or (name in _WEIGHTS and "/" in value)
         return self._recipe.resolve(value) if is_path else value
 
     def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:
@@ -155,6 +156,8 @@ class Resolver:
             self._provide(column, name, at)
         inputs = {c: self._writer_of[c].columns for c in columns_read if c in self._writer_of}
         with self._blaming(name, at):
+            if hasattr(scorer, "check_inputs"):
+                scorer.check_inputs({c: self._writer_of[c].scorer for c in inputs})
             identity = self._identity(scorer, inputs)
         only = self._only(entry, at)
         instance = Instance(

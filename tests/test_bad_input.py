@@ -139,6 +139,7 @@ def test_every_kind_of_image_is_written_and_the_pool_serves_all_exports(world, i
         assert [set(s) for s in found] == [{extension, "txt", "json"}], name
 
 
+@pytest.mark.slow
 def test_another_selection_over_the_same_pool_leaves_the_first_valid(world):
     stricter = RECIPE.replace("width is not null", "caption_words > 3")
     (world / "strict.yaml").write_text(stricter)

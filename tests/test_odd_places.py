@@ -106,6 +106,7 @@ def test_a_place_that_may_not_be_written_is_named(original, tmp_path):
     assert "can't be written to" in text
 
 
+@pytest.mark.slow
 def test_a_source_that_may_only_be_read_is_enough(original, tmp_path, expected):
     options = ["--bind", "-o", "ro", str(original / "photos")]
     with mounted(tmp_path / "photos", *options):
@@ -134,6 +135,7 @@ def test_names_with_every_sign_relative_paths_and_links(original, tmp_path, monk
         done("report", "--out", out)
 
 
+@pytest.mark.slow
 def test_a_pool_is_found_through_links_and_when_it_is_the_output_directory(original, tmp_path):
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "link").symlink_to("far/away")
@@ -172,6 +174,7 @@ def program(*words, **options):
     )
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_no_build_and_leaves_no_traceback(original, out):
     shutil.rmtree(out / "columns")
     process = program("build", original / "recipe.yaml", "--out", out, "--engine", "local")

@@ -120,6 +120,7 @@ def test_the_nearest_is_that_of_a_plain_comparison(listed, asked, distance, dice
         assert near == expected if expected <= distance else near > distance
 
 
+@pytest.mark.slow
 def test_many_hashes_are_asked_quickly_and_crowds_take_no_memory():
     dice = np.random.default_rng(0)
     many = np.unique(dice.integers(0, 2**64, 200_000, dtype=np.uint64))

@@ -55,6 +55,7 @@ def test_scores_are_those_of_open_clip_itself(models, kind):
     assert all(abs(score) <= 1 + 1e-6 for score in scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_value_never_depends_on_companions_their_order_or_threads(models, kind, precision):

@@ -18,6 +18,7 @@ def columns(build, *names):
     return {n: [v for s in made.shards for v in writers[n].read(s)[n].to_pylist()] for n in names}
 
 
+@pytest.mark.slow
 def test_two_models_in_one_recipe(models, make_build):
     build = make_build(
         recipe(
@@ -37,6 +38,7 @@ def test_two_models_in_one_recipe(models, make_build):
     assert found["clip_score"] != found["other_score"]
 
 
+@pytest.mark.slow
 def test_shards_of_any_size_have_the_same_scores(models, make_build):
     score = recipe(f"  clip: {{model: '{models['clip']}', batch_size: 4}}\n")
     small = make_build(score, "small", after="ingest")

@@ -79,6 +79,7 @@ def attacked(count, radius, first=0):
     return images, texts, raised(images, texts, radius=radius)
 
 
+@pytest.mark.slow
 def test_an_attack_stays_in_its_bounds_and_raises_the_score():
     images, texts, fooling = attacked(2, radius=2)
     assert np.abs(fooling.astype(int) - images).max() <= 2

@@ -105,6 +105,7 @@ def test_an_export_is_read_in_a_folder_with_any_name(write_export, tmp_path):
     assert "all 2 samples in 2 shards" in check(str(Path(out).rename(tmp_path / ODD)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("webdataset_alone")
 def test_a_tar_that_holds_more_or_less_than_promised_is_named(write_export, tmp_path):
     out = write_export(a=[sample("1"), sample("2")], b=[sample("3")])

@@ -49,6 +49,7 @@ def test_an_export_of_other_files_than_tars_is_refused(tmp_path):
         check(str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_readers_end_with_the_process_that_started_them(tmp_path, end):
     program = (

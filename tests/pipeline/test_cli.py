@@ -49,6 +49,7 @@ def test_a_row_can_be_explained_by_key_and_by_file(here, make_build):
     assert "no row has a key that begins with 'nothing'" in text
 
 
+@pytest.mark.slow
 def test_diff_says_what_moved_and_by_which_step(make_build):
     a = make_build(after="export").out
     stricter = RECIPE.replace("between 2 and 64", "between 5 and 64")

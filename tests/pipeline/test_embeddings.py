@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import pool
+from pipeline import cuts, export, pool, runs
+from pipeline.build import Build
 from pipeline.errors import CurationError, RecipeError
+from pipeline.recipe import parse_recipe
 from pipeline.subsets import read_subset, uids_of
 from pipeline.verify import check
 from tests.conftest import RECIPE, tree
-from tests.pipeline.test_export import exported
+from tests.pipeline.test_export import chosen, copy_scored, exported, manifest_of
 
 
 def vector(text: str, dims: int = 3) -> list[float]:
@@ -51,6 +54,33 @@ WITH = RECIPE.replace(
 BESIDE = WITH.replace("seed: 0", "seed: 0, embeddings: {b32_img: half, single: single}")
 
 
+@pytest.fixture(scope="module")
+def scored(built_once, tmp_path_factory):
+    """The photos with their vectors: to be copied."""
+    folder = tmp_path_factory.mktemp("scored")
+    copy_scored(built_once(RECIPE, "export"), folder / "out")
+    build = Build(parse_recipe(WITH, str(folder / "recipe.yaml")), str(folder / "out"))
+    build.score()
+    return build.out
+
+
+@pytest.fixture(scope="module")
+def finished(scored, tmp_path_factory):
+    """The build of BESIDE over the photos: to be read, and copied."""
+    folder = tmp_path_factory.mktemp("beside")
+    shutil.copytree(scored, folder / "out")
+    build = Build(parse_recipe(BESIDE, str(folder / "recipe.yaml")), str(folder / "out"))
+    chosen(build)
+    return build.out
+
+
+@pytest.fixture
+def beside(make_build, finished, tmp_path):
+    """A copy of the finished build, which may be damaged."""
+    shutil.copytree(finished, tmp_path / "out")
+    return make_build(BESIDE)
+
+
 def rows_of(out: str) -> list[tuple[str, str, Any, Any]]:
     """Key, caption, and both vectors of every sample, by its tar and the npz beside it."""
     rows = []
@@ -73,10 +103,9 @@ def rows_of(out: str) -> list[tuple[str, str, Any, Any]]:
     return rows
 
 
-def test_every_sample_has_its_vectors_in_the_order_of_its_tar(make_build):
-    build = make_build(BESIDE)
-    manifest = exported(build)
-    rows = rows_of(build.out)
+def test_every_sample_has_its_vectors_in_the_order_of_its_tar(finished):
+    manifest = manifest_of(finished)
+    rows = rows_of(finished)
     assert len(rows) == 13
     for _, caption, half, single in rows:
         assert half == (None if "number 3" in caption else vector(caption, 2))
@@ -88,45 +117,60 @@ def test_every_sample_has_its_vectors_in_the_order_of_its_tar(make_build):
     files = {file["name"]: file["sha256"] for file in manifest["embeddings"]["files"]}
     assert sorted(files) == ["00000.npz", "00001.npz", "00002.npz", "00003.npz"]
     for name, digest in files.items():
-        data = Path(build.out, "shards", name).read_bytes()
+        data = Path(finished, "shards", name).read_bytes()
         assert hashlib.sha256(data).hexdigest() == digest
-    assert "| `b32_img` | `half` | 2 | float16 |" in Path(build.out, "shards/README.md").read_text()
-    check(build.out)
+    assert "| `b32_img` | `half` | 2 | float16 |" in Path(finished, "shards/README.md").read_text()
+    check(finished)
 
 
-def test_the_same_bytes_again_and_the_same_tars_as_without(make_build):
-    once, again, without = make_build(BESIDE, "a"), make_build(BESIDE, "b"), make_build(WITH, "c")
-    for build in (once, again, without):
-        exported(build)
-    first = tree(once.out, "shards/*")
-    assert tree(again.out, "shards/*") == first
-    assert make_build(BESIDE, "a").export() == json.loads(first["shards/manifest.json"])
-    assert tree(once.out, "shards/*") == first
-    assert tree(once.out, "shards/*.tar") == tree(without.out, "shards/*.tar")
-    assert not tree(without.out, "shards/*.npz")
+def test_the_same_bytes_again_and_the_same_tars_as_without(beside, built_once):
+    first = tree(beside.out, "shards/*")
+    assert beside.export() == json.loads(first["shards/manifest.json"])
+    assert tree(beside.out, "shards/*") == first
+    shutil.rmtree(Path(beside.out, "shards"))
+    beside.export()
+    assert tree(beside.out, "shards/*") == first
+    without = built_once(RECIPE, "export")
+    assert tree(without, "shards/*.tar") == tree(beside.out, "shards/*.tar")
+    assert not tree(without, "shards/*.npz")
 
 
-def test_copies_have_the_vectors_of_their_row(make_build):
-    recipe = BESIDE.replace("export:", "  - thrice: {draw: 3, repeat: true}\nexport:")
+def test_copies_have_their_own_keys_and_the_vectors_of_their_row_however_the_work_is_cut(
+    make_build, scored, tmp_path, monkeypatch
+):
+    shutil.copytree(scored, tmp_path / "out")
+    recipe = BESIDE.replace("export:", "  - more: {draw: 2.5, repeat: true}\nexport:")
     build = make_build(recipe)
-    exported(build)
+    manifest = chosen(build)
+    assert manifest["ledger"]["copies"] == manifest["ledger"]["written"] == 32
     rows = rows_of(build.out)
-    assert len({key for key, *_ in rows}) == len(rows) == 39
+    assert len({key for key, *_ in rows}) == len(rows) == 32
     assert all(single == vector(caption, 2) for _, caption, _, single in rows)
     check(build.out)
+    shutil.copytree(build.out, tmp_path / "cut", ignore=shutil.ignore_patterns("shards", "ledger"))
+    cut = make_build(recipe, "cut")
+    monkeypatch.setattr(export, "RUN_BYTES", 1)
+    monkeypatch.setattr(runs, "PIECE_BYTES", 1)
+    monkeypatch.setattr(runs, "MERGE_BYTES", 1)
+    monkeypatch.setattr(runs, "_LEAST_READ", 1)
+    monkeypatch.setattr(cuts, "RANGE_SAMPLES", 3)
+    monkeypatch.setattr(cuts, "READS", 14)
+    cut.export()
+    assert tree(cut.out, "shards/*") == tree(build.out, "shards/*")
+    tasks = len(tree(cut.out, "ledger/export-*/*"))
+    assert len(tree(cut.out, "ledger/render-*/*")) == 4
+    assert 1 < tasks < len(tree(cut.out, "shards/*.tar"))
 
 
-def test_verify_names_what_was_changed_and_export_writes_what_was_cut(make_build):
-    build = make_build(BESIDE)
-    exported(build)
-    expected = tree(build.out, "shards/*")
-    shards = Path(build.out, "shards")
+def test_verify_names_what_was_changed_and_export_writes_what_was_cut(beside):
+    expected = tree(beside.out, "shards/*")
+    shards = Path(beside.out, "shards")
     good = (shards / "00001.npz").read_bytes()
     (shards / "00001.npz").write_bytes((shards / "00002.npz").read_bytes())
     (shards / "00002.npz").write_bytes(b"no npz")
     (shards / "00009.npz").write_bytes(good)
     with pytest.raises(CurationError) as error:
-        check(build.out)
+        check(beside.out)
     for message in (
         "00001.npz: has another sha256",
         "00001.npz: its rows are not in the order of the samples of its tar",
@@ -136,8 +180,8 @@ def test_verify_names_what_was_changed_and_export_writes_what_was_cut(make_build
         assert message in str(error.value)
     (shards / "00001.npz").unlink()
     (shards / "00009.npz").unlink()
-    make_build(BESIDE).export()
-    assert tree(build.out, "shards/*") == expected
+    beside.export()
+    assert tree(beside.out, "shards/*") == expected
 
 
 @pytest.mark.parametrize(
@@ -157,17 +201,23 @@ def test_what_is_no_vector_is_refused_before_anything_runs(make_build, embedding
     assert "recipe.yaml:10:" in str(error.value)
 
 
-def test_vectors_of_two_lengths_are_an_error_that_names_them(make_build):
+def test_vectors_of_two_lengths_are_an_error_that_names_them(make_build, scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "out")
     recipe = BESIDE.replace("embeddings:Vectors'", "embeddings:Vectors', ragged: true")
+    build = make_build(recipe)
+    build.score()
     with pytest.raises(CurationError, match="'half' holds vectors of 2 and 3 numbers"):
-        exported(make_build(recipe))
+        chosen(build)
 
 
-def test_nothing_kept_is_no_file(make_build):
+def test_nothing_kept_is_no_file(make_build, scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "out")
     recipe = BESIDE.replace("caption_words between 2 and 64", "caption_words > 1000")
-    manifest = exported(make_build(recipe))
-    assert manifest["embeddings"]["files"] == []
-    check(make_build(recipe).out)
+    build = make_build(recipe)
+    manifest = chosen(build)
+    assert manifest["embeddings"]["files"] == manifest["shards"] == []
+    assert manifest["ledger"]["written"] == 0
+    check(build.out)
 
 
 def columns_by_key(build, *names):
@@ -185,22 +235,21 @@ def columns_by_key(build, *names):
     return found
 
 
-def test_what_lies_beside_tars_comes_in_again_by_key(make_build, tmp_path):
-    build = make_build(BESIDE)
-    exported(build)
+def test_what_lies_beside_tars_comes_in_again_by_key(make_build, beside, tmp_path):
     back = RECIPE.replace(
         "score:",
-        "columns:\n  back: {import: out/shards/*.npz, on: key, take: {h: b32_img, s: single}}\n"
+        "columns:\n"
+        "  back: {import: out/shards/*.npz, on: key, take: {h: b32_img, s: single}}\n"
+        "  every: {import: out/shards/*.npz, on: key}\n"
         "score:",
     ).replace("seed: 0", "seed: 0, embeddings: {b32_img: h, single: s}")
+    copy_scored(beside.out, tmp_path / "again")
     again = make_build(back, "again")
-    exported(again)
-    assert tree(again.out, "shards/*.npz") == tree(build.out, "shards/*.npz")
-    every = make_build(back.replace(", take: {h: b32_img, s: single}", "").split("export:")[0], "x")
-    every.ingest()
-    every.score()
-    found = columns_by_key(every, "b32_img", "single")
-    wanted = {key: (half, single) for key, _, half, single in rows_of(build.out)}
+    again.score()
+    chosen(again)
+    assert tree(again.out, "shards/*.npz") == tree(beside.out, "shards/*.npz")
+    found = columns_by_key(again, "b32_img", "single")
+    wanted = {key: (half, single) for key, _, half, single in rows_of(beside.out)}
     assert {key: found[key] for key in wanted} == wanted
 
 
@@ -232,6 +281,16 @@ def metadata(folder: Path) -> None:
         np.savez(folder / f"{shard:08d}.npz", b32_img=b32.astype("f2"), l14_txt=l14.astype("f4"))
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A folder with metadata, and the build of it in `out`: to be copied."""
+    folder = tmp_path_factory.mktemp("metadata")
+    metadata(folder / "dc")
+    recipe = parse_recipe(METADATA.format(folder="dc"), str(folder / "recipe.yaml"))
+    exported(Build(recipe, str(folder / "out")))
+    return folder
+
+
 def by_uid(folder: Path) -> dict[str, tuple[Any, ...]]:
     found = {}
     for path in sorted(folder.glob("*.parquet")):
@@ -245,33 +304,34 @@ def by_uid(folder: Path) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def test_datacomps_layout_goes_out_and_comes_in_again(make_build, tmp_path):
-    metadata(tmp_path / "dc")
-    build = make_build(METADATA.format(folder="dc"))
-    manifest = exported(build)
-    given = by_uid(tmp_path / "dc")
-    chosen = {uid: row for uid, row in given.items() if uid < "c"}
-    assert by_uid(tmp_path / "out" / "shards") == chosen
-    assert any(row[2] is None for row in chosen.values())
-    listed = uids_of(read_subset(str(tmp_path / "out" / "shards" / "subset.npy")))
-    assert listed == sorted([*chosen, *chosen])
-    assert manifest["ledger"]["written"] == 2 * len(chosen)
+def test_datacomps_layout_goes_out_as_it_came_in(tables):
+    manifest = manifest_of(tables / "out")
+    given = by_uid(tables / "dc")
+    wanted = {uid: row for uid, row in given.items() if uid < "c"}
+    assert by_uid(tables / "out" / "shards") == wanted
+    assert any(row[2] is None for row in wanted.values())
+    listed = uids_of(read_subset(str(tables / "out" / "shards" / "subset.npy")))
+    assert listed == sorted([*wanted, *wanted])
+    assert manifest["ledger"]["written"] == 2 * len(wanted)
     assert manifest["shards"] == []
     names = [file["name"] for file in manifest["embeddings"]["files"]]
     assert names[:2] == ["00000.npz", "00000.parquet"]
-    check(build.out)
+    check(str(tables / "out"))
+
+
+@pytest.mark.slow  # what goes out is laid out as what came in
+def test_what_went_out_in_datacomps_layout_comes_in_again(make_build, tables, tmp_path):
+    shutil.copytree(tables, tmp_path, dirs_exist_ok=True)
     again = make_build(METADATA.format(folder="out/shards"), "again")
     exported(again)
     assert tree(again.out, "shards/*.npz", "shards/*.parquet") == tree(
-        build.out, "shards/*.npz", "shards/*.parquet"
+        tables / "out", "shards/*.npz", "shards/*.parquet"
     )
 
 
-def test_a_table_that_was_changed_is_named(make_build, tmp_path):
-    metadata(tmp_path / "dc")
-    build = make_build(METADATA.format(folder="dc"))
-    exported(build)
-    path = tmp_path / "out" / "shards" / "00000.parquet"
+def test_a_table_that_was_changed_is_named(tables, tmp_path):
+    out = shutil.copytree(tables / "out", tmp_path / "out")
+    path = out / "shards" / "00000.parquet"
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(CurationError, match=r"00000\.parquet: has not the \d rows"):
-        check(build.out)
+        check(str(out))

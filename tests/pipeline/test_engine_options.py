@@ -38,6 +38,7 @@ def test_options_that_only_a_job_server_knows_pass():
     assert Engine("beam", beam_options=options).beam_options == options
 
 
+@pytest.mark.slow
 def test_a_job_server_that_nobody_answers_at_is_named(tmp_path):
     where = "--job_endpoint=127.0.0.1:1"
     options = ("--runner=PortableRunner", where, "--job_server_timeout=1")
@@ -61,6 +62,7 @@ def test_addresses_of_schedulers_pass(address):
     assert Engine("dask", scheduler=address).scheduler == address
 
 
+@pytest.mark.slow
 def test_a_port_that_says_nothing_is_no_scheduler(tmp_path, monkeypatch):
     from pipeline import dask_runner
 

@@ -19,7 +19,6 @@ from pipeline.run import Engine
 from tests.conftest import tree, write_pair
 from tests.pictures import jpeg
 
-ME = "tests.pipeline.test_fitting"
 Make = Callable[..., Build]
 
 
@@ -88,24 +87,51 @@ def recipe_text(kind: str = "Centred", params: str = "fit_rows: 6") -> str:
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool with the columns that are learnt from: to be copied."""
     folder = tmp_path_factory.mktemp("fitting")
     for number in range(23):
         image = b"<html></html>" if number == 5 else jpeg(number, (32, 24))
         caption = None if number == 8 else "word " * (1 + number)
         write_pair(folder / "photos", f"{number:02d}", image, caption)
-    Build(parse_recipe(recipe_text(), str(folder / "recipe.yaml")), str(folder / "out")).ingest()
-    return folder
+    lines = recipe_text().splitlines(keepends=True)
+    recipe = "".join(line for line in lines if "longer:" not in line)
+    build = Build(parse_recipe(recipe, str(folder / "recipe.yaml")), str(folder / "out"))
+    build.ingest()
+    build.score()
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def fitted(pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same when it has been learnt from, and scored: to be copied."""
+    folder = tmp_path_factory.mktemp("fitted")
+    shutil.copytree(pool, folder / "out")
+    maker(folder)().score()
+    return folder / "out"
+
+
+def maker(folder: Path) -> Make:
+    """Makes builds in a folder."""
+
+    def made(kind: str = "Centred", params: str = "fit_rows: 6", **options: Any) -> Build:
+        parsed = parse_recipe(recipe_text(kind, params), str(folder / "recipe.yaml"))
+        return Build(parsed, str(folder / "out"), **options)
+
+    return made
 
 
 @pytest.fixture
 def make(tmp_path: Path, pool: Path) -> Make:
-    shutil.copytree(pool, tmp_path, dirs_exist_ok=True)
+    """Makes builds over a copy of the pool."""
+    shutil.copytree(pool, tmp_path / "out")
+    return maker(tmp_path)
 
-    def made(kind: str = "Centred", params: str = "fit_rows: 6", **options: Any) -> Build:
-        parsed = parse_recipe(recipe_text(kind, params), str(tmp_path / "recipe.yaml"))
-        return Build(parsed, str(tmp_path / "out"), **options)
 
-    return made
+@pytest.fixture
+def make_again(tmp_path: Path, fitted: Path) -> Make:
+    """Makes builds over a copy of what has been scored."""
+    shutil.copytree(fitted, tmp_path / "out")
+    return maker(tmp_path)
 
 
 def columns(build: Build) -> dict[str, list[Any]]:
@@ -133,12 +159,7 @@ def reference(found: dict[str, list[Any]], count: int) -> float:
     return float(np.mean([words for _, words in whole[:count]]))
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 10, 1000])
-def test_the_sample_is_that_of_the_smallest_draws(
-    make: Make, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
-) -> None:
-    monkeypatch.setattr(fitting, "ROWS_AT_ONCE", rows_at_once)
-    found = columns(make())
+def require_smallest(found: dict[str, list[Any]]) -> None:
     mean = reference(found, 6)
     for longer, of, words, failed in zip(
         found["longer"], found["of"], found["caption_words"], found["failed"], strict=True
@@ -150,6 +171,19 @@ def test_the_sample_is_that_of_the_smallest_draws(
             assert of == 6
 
 
+@pytest.mark.parametrize("rows_at_once", [pytest.param(1, marks=pytest.mark.slow), 10])
+def test_the_sample_is_that_of_the_smallest_draws(
+    make: Make, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(fitting, "ROWS_AT_ONCE", rows_at_once)
+    require_smallest(columns(make()))
+
+
+def test_the_sample_of_a_pool_that_is_read_at_once_is_the_same(make_again: Make) -> None:
+    require_smallest(columns(make_again()))
+
+
+@pytest.mark.slow  # to learn from another column is to learn from all rows, too
 def test_a_pool_smaller_than_the_sample_is_learnt_from_whole(make: Make) -> None:
     found = columns(make(params="fit_rows: 1000"))
     assert {of for of in found["of"] if of is not None} == {21}
@@ -172,27 +206,25 @@ def test_engines_and_parts_give_the_same_bytes(
 
 
 def test_a_column_that_is_lost_is_made_again_without_learning_again(
-    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_again: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    build = make()
-    build.score()
+    build = make_again()
     whole = tree(build.out, "columns/longer/**/*")
     next(iter(sorted((tmp_path / "out" / "columns" / "longer").glob("*/00001.parquet")))).unlink()
     monkeypatch.setattr(fitting, "fit_pool", None)
-    make().score()
+    build.score()
     assert tree(build.out, "columns/longer/**/*") == whole
 
 
 def test_what_was_learnt_is_made_again_when_it_is_lost_with_a_column(
-    make: Make, tmp_path: Path
+    make_again: Make, tmp_path: Path
 ) -> None:
-    build = make()
-    build.score()
+    build = make_again()
     whole = tree(build.out, "columns/longer/**/*")
     for path in (tmp_path / "out" / "columns" / "longer").glob("*/*"):
         if path.name in ("00001.parquet", "fitted.safetensors"):
             path.unlink()
-    make().score()
+    build.score()
     assert tree(build.out, "columns/longer/**/*") == whole
 
 
@@ -238,23 +270,20 @@ def test_a_fit_that_fails_says_so(make: Make, params: str, message: str) -> None
         make(params=params).score()
 
 
-def test_what_was_learnt_is_damaged(make: Make, tmp_path: Path) -> None:
-    build = make()
-    build.score()
+def test_what_was_learnt_is_damaged(make_again: Make, tmp_path: Path) -> None:
     folder = next((tmp_path / "out" / "columns" / "longer").iterdir())
     (folder / "fitted.safetensors").write_bytes(b"nothing")
     (folder / "00002.parquet").unlink()
     fitting.read_fitted.cache_clear()
     with pytest.raises(ShardsFailed, match=r"fitted\.safetensors: can't be read"):
-        make().score()
+        make_again().score()
     with pytest.raises(DamagedFile, match="is missing"):
         fitting.read_fitted(str(tmp_path / "none"))
 
 
 def test_an_empty_pool_can_be_fitted(tmp_path: Path) -> None:
     write_pair(tmp_path / "photos", "00", b"<html></html>", "no picture")
-    recipe = parse_recipe(recipe_text("Centred", "least: 0"), str(tmp_path / "recipe.yaml"))
-    build = Build(recipe, str(tmp_path / "out"))
+    build = maker(tmp_path)("Centred", "least: 0")
     build.ingest()
     with np.errstate(all="ignore"), pytest.raises(ShardsFailed, match="NaN"):
         build.score()

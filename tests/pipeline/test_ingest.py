@@ -314,6 +314,7 @@ def test_the_plan_changes_with_files_options_and_recipe(tmp_path, photos):
     assert len(plans) == 6
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_shard(tmp_path):
     @dataclass(frozen=True)
     class Large(Rows):

@@ -62,6 +62,7 @@ def test_many_tasks_share_descriptors() -> None:
     assert [task for group in groups for task in group] == tasks
 
 
+@pytest.mark.slow
 def test_importing_beam_says_nothing_and_leaves_logging_alone() -> None:
     code = "import pipeline.portable, logging; print(logging.getLogger().handlers)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

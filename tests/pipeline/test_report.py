@@ -215,6 +215,7 @@ def test_all_rows_failed(make_build: MakeBuild, tmp_path: Path) -> None:
     assert "no row has a value" in found.text
 
 
+@pytest.mark.slow
 def test_the_same_build_gives_the_same_page(shared: Build) -> None:
     again = built(Build(shared.recipe, f"{shared.out}-2"))
     pages = [report.make_page(build.out) for build in (shared, again)]
@@ -230,6 +231,7 @@ def test_a_large_pool_is_sampled_and_says_so(shared: Build) -> None:
     assert part.row("wordy") == full.row("wordy")
 
 
+@pytest.mark.slow
 def test_a_report_of_a_selection_without_export(make_build: MakeBuild) -> None:
     with pytest.raises(CurationError, match="no build here"):
         report.write_report(make_build(out="ingested", after="ingest"))

@@ -257,6 +257,7 @@ def test_dask_fails_one_shard_alone(tmp_path: Path, cluster: Cluster) -> None:
     assert len(works.contents(tmp_path)) == COUNT - 1
 
 
+@pytest.mark.slow
 def test_dask_without_a_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.dask_runner.CONNECT_S", 1)
     with pytest.raises(CurationError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):

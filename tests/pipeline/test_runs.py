@@ -38,12 +38,7 @@ def same(one, other):
     return sorted(one) == sorted(other) and [r[:2] for r in one] == [r[:2] for r in other]
 
 
-@settings(max_examples=25, deadline=None)
-@given(ROWS, st.integers(0, 200), st.integers(1, 50))
-def test_a_run_is_sorted_whatever_it_is_put_together_from(
-    tmp_path_factory, rows, piece_bytes, read_bytes
-):
-    folder = tmp_path_factory.mktemp("runs")
+def require_sorted(folder, rows, piece_bytes, read_bytes):
     run = Run(str(folder / "run"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "PIECE_BYTES", piece_bytes)
@@ -55,10 +50,7 @@ def test_a_run_is_sorted_whatever_it_is_put_together_from(
     assert sorted(p.name for p in folder.iterdir()) == ["run.copied", "run.members", "run.npy"]
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(ROWS, max_size=4), st.data())
-def test_slices_of_many_runs_come_in_one_order(tmp_path_factory, many, data):
-    folder = tmp_path_factory.mktemp("runs")
+def require_one_order(folder, many, data):
     slices, wanted = [], []
     for number, rows in enumerate(many):
         run = Run(str(folder / str(number)))
@@ -69,6 +61,36 @@ def test_slices_of_many_runs_come_in_one_order(tmp_path_factory, many, data):
         whole = found(Slice(run, run.read_index()))
         wanted += whole[start:stop]
     assert same(found(*slices), sorted(wanted, key=lambda copy: copy[:2]))
+
+
+PIECES = given(ROWS, st.integers(0, 200), st.integers(1, 50))
+SLICES = given(st.lists(ROWS, max_size=4), st.data())
+
+
+@settings(max_examples=10, deadline=None)
+@PIECES
+def test_a_run_is_sorted_whatever_it_is_put_together_from(tmp_path_factory, rows, piece, read):
+    require_sorted(tmp_path_factory.mktemp("runs"), rows, piece, read)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@PIECES
+def test_many_runs_are_sorted(tmp_path_factory, rows, piece, read):
+    require_sorted(tmp_path_factory.mktemp("runs"), rows, piece, read)
+
+
+@settings(max_examples=10, deadline=None)
+@SLICES
+def test_slices_of_many_runs_come_in_one_order(tmp_path_factory, many, data):
+    require_one_order(tmp_path_factory.mktemp("runs"), many, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@SLICES
+def test_many_slices_come_in_one_order(tmp_path_factory, many, data):
+    require_one_order(tmp_path_factory.mktemp("runs"), many, data)
 
 
 def test_a_row_of_many_copies_is_stored_once(tmp_path):

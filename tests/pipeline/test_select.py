@@ -108,6 +108,7 @@ def test_datacomp_keeps_one_more_and_all_ties(resources: Resources) -> None:
     assert kept(pool(score=[None]), resources, best=best) == []
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=15)
 @given(
     st.lists(st.integers(0, 12).map(lambda n: n / 8), min_size=1, max_size=40),

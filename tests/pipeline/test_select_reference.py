@@ -89,6 +89,7 @@ EVERYTHING: dict[str, Step] = {
 }
 
 
+@pytest.mark.slow
 def test_chunks_threads_buckets_and_order_change_nothing(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from tests.pipeline.sources.server import drip, moved, ok, serving
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +43,7 @@ def fetched(urls, hosts=("127.0.0.1",)):
     return [answers[url] for url in urls]
 
 
+@pytest.mark.slow
 def test_what_is_served_is_read_within_the_limits():
     def chunked(handler):
         handler.protocol_version = "HTTP/1.1"

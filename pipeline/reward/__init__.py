@@ -1,0 +1,1 @@
+"""Reward models: preferences in, a head and its card out."""
