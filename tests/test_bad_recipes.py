@@ -1,6 +1,5 @@
 """Recipes and commands that are wrong, by mistake or by malice: refused before anything is made."""
 
-import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ import pytest
 from tests.commands import pairmill
 from tests.conftest import RECIPE, tree, write_pair
 from tests.pictures import jpeg
+from tests.privileges import permissions_hold
 
 HERE = "tests.test_bad_recipes"
 STEP = "  - step: {{{}}}\nexport:"
@@ -139,12 +139,11 @@ def test_a_recipe_that_is_no_file_is_refused(folder, monkeypatch, name):
 
 
 def test_a_recipe_that_may_not_be_read_is_refused(folder):
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
     path = folder / "closed.yaml"
     path.write_text(RECIPE)
     path.chmod(0)
-    code, text = pairmill("build", path, "--out", folder / "out")
+    with permissions_hold():
+        code, text = pairmill("build", path, "--out", folder / "out")
     assert (code, "no permission" in text) == (2, True)
 
 
