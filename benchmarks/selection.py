@@ -1,6 +1,6 @@
 """How long a selection over ten million rows takes, in seconds and memory, next to bare DuckDB.
 
-    PYTHONPATH=. python benchmarks/selection.py [--rows 10000000] [--folder FOLDER] [--threads 2]
+    python -m benchmarks.selection [--rows 10000000] [--folder FOLDER] [--threads 2]
 
 Makes (once) 100 Parquet files of ten columns, streams them through `where` x 2, `top` per
 language, `one_per` and `draw`, and writes the verdicts. The bare run does the same steps on
@@ -116,7 +116,7 @@ def bare(folder: Path, threads: int, memory_limit: str) -> list[int]:
 
 def measured(what: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Run one side in a process of its own; its wall time, CPU time, peak memory, result."""
-    command = [sys.executable, __file__, "--only", what, "--folder", str(arguments.folder)]
+    command = [sys.executable, "-m", "benchmarks.selection", "--only", what, "--folder", str(arguments.folder)]
     command += ["--threads", str(arguments.threads), "--memory-limit", arguments.memory_limit]
     started = time.perf_counter()
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
