@@ -116,7 +116,15 @@ def bare(folder: Path, threads: int, memory_limit: str) -> list[int]:
 
 def measured(what: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Run one side in a process of its own; its wall time, CPU time, peak memory, result."""
-    command = [sys.executable, "-m", "benchmarks.selection", "--only", what, "--folder", str(arguments.folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.selection",
+        "--only",
+        what,
+        "--folder",
+        str(arguments.folder),
+    ]
     command += ["--threads", str(arguments.threads), "--memory-limit", arguments.memory_limit]
     started = time.perf_counter()
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
