@@ -4,9 +4,7 @@ Any open_clip model, or `embedded`, the small multilingual encoder that comes wi
 A value depends on its image, its text and the model alone, never on the samples beside it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +13,7 @@ import pyarrow as pa
 
 from filters import clip_weights, embedded
 from filters.clip_weights import Loaded, Source
+from filters.threads import one_thread
 
 EMBEDDED = "embedded"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -151,9 +150,15 @@ class ClipScore:
         return clip_weights.load(self._source._replace(device=self.device))
 
 
+def clip_of(scorer: Any) -> ClipScore:
+    """The `clip` with the parameters that a scorer shares with it: the score of a changed image."""
+    shared = (field.name for field in fields(ClipScore) if hasattr(scorer, field.name))
+    return ClipScore(**{name: getattr(scorer, name) for name in shared})
+
+
 def _encode(loaded: Loaded, images: list[Pixels], tokens: Any, size: int) -> tuple[Floats, Floats]:
     """Unit vectors [n, d] of images and of texts, in batches of `size`."""
-    with _one_thread():
+    with one_thread():
         parts = [
             _encode_batch(loaded, images[i : i + size], tokens[i : i + size], size)
             for i in range(0, len(images), size)
@@ -196,19 +201,6 @@ def _unit(vectors: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # of zeros NaN, which is refused
         result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums that torch splits among threads round by their number; processes share the cores."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _tokens(loaded: Loaded, texts: list[str]) -> Any:

@@ -15,19 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from filters.clip import EMBEDDED, ClipScore
+from filters.clip import EMBEDDED, ClipScore, clip_of
 
 Pixels = npt.NDArray[Any]  # uint8; OpenCV's stubs promise no more than a number
-
-_PARAMETERS = (
-    "model",
-    "pretrained",
-    "preprocess_tag",
-    "sha256",
-    "precision",
-    "text",
-    "batch_size",
-)
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class ClipConsistency:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return self._clip.identity | {"views": list(self.views)}
+        return {**self._clip.identity, "clip": ClipScore.version, "views": list(self.views)}
 
     @property
     def weights_digest(self) -> str:
@@ -99,7 +89,7 @@ class ClipConsistency:
 
     @property
     def _clip(self) -> ClipScore:
-        return ClipScore(**{name: getattr(self, name) for name in _PARAMETERS})
+        return clip_of(self)
 
     @property
     def _seen_side(self) -> int:

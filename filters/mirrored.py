@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters.clip import EMBEDDED, ClipScore
+from filters.clip import EMBEDDED, ClipScore, clip_of
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,4 @@ class Mirrored:
 
     @cached_property
     def _clip(self) -> ClipScore:
-        return ClipScore(
-            model=self.model,
-            pretrained=self.pretrained,
-            preprocess_tag=self.preprocess_tag,
-            sha256=self.sha256,
-            precision=self.precision,
-            text=self.text,
-            batch_size=self.batch_size,
-        )
+        return clip_of(self)

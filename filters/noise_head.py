@@ -4,13 +4,12 @@ Two linear maps into one narrow space, for images and for texts. Training is det
 gives has weights on a grid, so that products of them are exact.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
 from filters import vectors
+from filters.threads import one_thread
 from filters.vectors import Doubles, Halves
 
 _BATCH = 256
@@ -43,7 +42,7 @@ def trained(images: Halves, texts: Halves, recipe: Recipe) -> Doubles:
     maps = [start.clone().requires_grad_() for _ in sides]
     optimizer = torch.optim.Adam(maps, lr=_RATE)
     dice = torch.Generator().manual_seed(recipe.seed)
-    with _one_thread():
+    with one_thread():
         for _ in range(recipe.epochs):
             order = torch.randperm(len(seen), generator=dice)
             for begin in range(0, len(order), _BATCH):
@@ -76,16 +75,3 @@ def _directions(seen: Doubles, read: Doubles, units: int) -> Doubles:
     _, directions = np.linalg.eigh(seen.T @ seen + read.T @ read)
     found: Doubles = np.ascontiguousarray(directions[:, ::-1][:, :units].T)
     return found
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums that torch splits among threads round by their number."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -11,22 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.clip import EMBEDDED, ClipScore
+from filters.clip import EMBEDDED, ClipScore, clip_of
 
 Pixels = npt.NDArray[np.uint8]
 
 RING = 3
 """Pixels around a box whose mean colour fills it."""
-
-_PARAMETERS = (
-    "model",
-    "pretrained",
-    "preprocess_tag",
-    "sha256",
-    "precision",
-    "text",
-    "batch_size",
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class MaskedClipScore:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return self._clip.identity
+        return {**self._clip.identity, "clip": ClipScore.version}
 
     @property
     def weights_digest(self) -> str:
@@ -87,7 +77,7 @@ class MaskedClipScore:
 
     @property
     def _clip(self) -> ClipScore:
-        return ClipScore(**{name: getattr(self, name) for name in _PARAMETERS})
+        return clip_of(self)
 
 
 def masked(image: Pixels, boxes: list[float]) -> Pixels:

@@ -22,7 +22,7 @@ from pipeline.reward import commands as reward
 if TYPE_CHECKING:
     from pipeline.build import Build
 
-INTERRUPTED = 130  # as a shell says of a program that Ctrl-C has ended
+INTERRUPTED = 130  # how typer says that Ctrl-C has ended a verb
 
 app = typer.Typer(
     add_completion=False,
@@ -260,7 +260,7 @@ def _complain(text: str) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """End this process here, with this exit code and no other.
+    """End this process here, with this exit code; an interrupt is 1, as all that is not done.
 
     Whatever a verb writes is complete and has its name by now, and its own children are gone. The
     end of the interpreter has nothing left to do but to stop threads of libraries (of Beam, gRPC,
@@ -270,6 +270,7 @@ def _leave(code: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if code == INTERRUPTED:
         _complain("pairmill: interrupted; what is done stays done")
+        code = 1
     for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
         with contextlib.suppress(OSError, ValueError):  # nobody reads on, or it is closed
             flush()
