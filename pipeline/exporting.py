@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import export, pool, storage
+from pipeline.blur import BLUR_VERSION
 from pipeline.columns import ColumnSet
 from pipeline.cuts import Bucket, cut, shard_count
 from pipeline.embeddings import Embedding, common_dims, name_problem, number_type
@@ -170,6 +171,9 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
     wanted |= dict.fromkeys(captions.json_columns, ("captions", "json"))
     wanted |= dict.fromkeys(section.json_columns, ("export", "json"))
     writers = resolved.writers
+    if section.blur is not None:
+        _require_boxes(build, resolved, section.blur)
+        wanted[section.blur] = ("export", "blur")
     for name, path in wanted.items():
         if name in writers:
             columns[name] = writers[name]
@@ -188,11 +192,30 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
         quality=90 if section.quality is None else section.quality,
         max_side=section.max_side,
         resize=section.resize,
+        blur=section.blur,
         txt=captions.txt,
         json=tuple(dict.fromkeys([*captions.json_columns, *section.json_columns])),
         embeddings=embeddings,
         columns=columns,
     )
+
+
+def _require_boxes(build: "Build", resolved: Resolved, name: str) -> None:
+    """Raises RecipeError when the column to blur by holds no lists of numbers."""
+    kind = resolved.types.get(name)
+    if kind is None:
+        known = [n for n, t in resolved.types.items() if _is_boxes(t)]
+        told = ", ".join(sorted(known)) or "none; the scorer `faces` writes `face_boxes`"
+        raise build.recipe.error(f"no column {name!r} of boxes; known are {told}", "export", "blur")
+    if not _is_boxes(kind):
+        found = str(kind).partition("<")[0]
+        message = f"column {name!r} holds {found}, and boxes are lists of float"
+        raise build.recipe.error(message, "export", "blur")
+
+
+def _is_boxes(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and pa.types.is_floating(kind.value_type)
 
 
 def _embeddings(build: "Build", resolved: Resolved) -> Iterator[Embedding]:
@@ -228,6 +251,8 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         "max_pixels": build.recipe.ingest.max_pixels,
         "version": VERSION,
     }
+    if options.blur is not None:
+        how["blur"] = [options.blur, BLUR_VERSION]
     if options.embeddings:
         how["embeddings"] = [[e.array, e.column, e.dtype] for e in options.embeddings]
     return ExportJob(

@@ -9,11 +9,12 @@ import importlib.metadata
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline import card, storage
+from pipeline.amplification import amplification
 from pipeline.errors import CurationError
 from pipeline.instances import parameters
 from pipeline.scoring import Resolved
@@ -83,6 +84,8 @@ def write_manifest(
         "versions": versions(),
         "shards": [{"name": f"{name}.tar", **stats} for name, stats in written.shards],
     }
+    if (told := amplification(verdicts.summary)) is not None:
+        manifest["generated"] = asdict(told)
     if written.embeddings is not None:
         manifest["embeddings"] = written.embeddings
     files["README.md"] = card.readme(manifest)

@@ -374,6 +374,8 @@ class ExportSection(Section):
     """Images with a longer side than this many pixels are made smaller."""
     resize: Literal["longest", "shortest", "crop", "border"] = "longest"
     """How an image is made to fit `max_side`."""
+    blur: Text | None = None
+    """A column of boxes to make unrecognisable, as `face_boxes`; where it is NULL, no sample."""
     seed: Seed = 0
     """Another seed is another order of the samples."""
     json_columns: TextList = Field(default=(), alias="json")

