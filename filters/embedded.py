@@ -26,6 +26,8 @@ Pixels = npt.NDArray[np.uint8]
 
 IMAGE_SIZE = 224
 """Pixels on a side that the image backbone sees: a decoder need not deliver a longer short side."""
+CELLS = 7
+"""Cells on a side of the backbone's map of a picture."""
 TEXT_LENGTH = 2000
 """Characters of a caption that are read; the rest would only cost time."""
 HEADS = Path(__file__).with_name("embedded_heads.safetensors")
@@ -59,6 +61,29 @@ def encode_images(images: list[Pixels], device: str = "cpu") -> Floats:
     return np.concatenate(parts)[: len(images)] if parts else np.zeros((0, dimension()), np.float32)
 
 
+def encode_cells(images: list[Pixels], device: str = "cpu") -> Floats:
+    """Unit vectors [n, 49, d] of the cells of each picture, seven by seven, row by row.
+
+    They are what the heads say of the backbone's features before these are averaged, which they
+    were not trained on. Some may show a strip beside the picture alone: `cells_of`.
+    """
+    found = np.zeros((len(images), CELLS * CELLS, dimension()), np.float32)
+    batches = _backbone_batches(images, device, by_cell=True)
+    rows = (row for batch in batches for row in zip(*batch, strict=True))
+    for place, row in zip(range(len(images)), rows, strict=False):  # the last batch is padded
+        found[place] = embed_features(*row, _heads())
+    return found
+
+
+def cells_of(image: Pixels) -> npt.NDArray[np.bool_]:
+    """Which of the 49 cells have their centre in the picture, not in a strip; one at least."""
+    height, width = image.shape[:2]
+    away = np.abs(np.arange(CELLS) - CELLS // 2) * (2 * max(height, width))
+    rows, columns = away < CELLS * height, away < CELLS * width
+    inside: npt.NDArray[np.bool_] = (rows[:, None] & columns).ravel()
+    return inside
+
+
 def encode_texts(texts: list[str]) -> Floats:
     """One unit vector [d] per text, in order; sixteen languages, the empty text included."""
     rows = [embed_sentences(sentence_features([text]), _heads()) for text in texts]
@@ -74,7 +99,8 @@ def weights_digest() -> str:
 def dimension() -> int:
     """Length of a vector."""
     heads = _heads()
-    return int(heads["text.weight"].shape[0] + heads["classes"].shape[1])
+    members, width, _ = heads["text.weight"].shape
+    return int(members * width + heads["classes"].shape[1])
 
 
 def image_features(images: list[Pixels], device: str = "cpu") -> tuple[Floats, Floats]:
@@ -95,23 +121,28 @@ def sentence_features(texts: list[str]) -> Floats:
 
 
 def embed_features(features: Floats, logits: Floats, heads: dict[str, Floats]) -> Floats:
-    """Backbone outputs of n pictures to unit vectors [n, d]: the trained head beside ConSE."""
+    """Backbone outputs of n pictures to unit vectors [n, d]: the trained heads beside ConSE."""
     x = (features - heads["image.mean"]) / heads["image.deviation"]
     x = x - x.mean(axis=1, keepdims=True)
     x = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + 1e-5)
-    hidden = np.maximum(x @ heads["image.hidden"].T + heads["image.hidden_bias"], 0)
-    trained = x @ heads["image.direct"].T + hidden @ heads["image.out"].T + heads["image.bias"]
+    hidden = np.maximum(_each(x, heads["image.hidden"], heads["image.hidden_bias"]), 0)
+    trained = _each(x, heads["image.direct"], heads["image.bias"])
+    trained += hidden @ heads["image.out"].transpose(0, 2, 1)
     return _joined(trained, _likely_classes(logits) @ heads["classes"], heads["share"])
 
 
 def embed_sentences(sentences: Floats, heads: dict[str, Floats]) -> Floats:
     """Sentence vectors [n, 512] to unit vectors [n, d], comparable with those of pictures."""
-    trained = sentences @ heads["text.weight"].T + heads["text.bias"]
+    trained = _each(sentences, heads["text.weight"], heads["text.bias"])
     return _joined(trained, sentences, heads["share"])
 
 
 def read_heads(path: Path = HEADS) -> dict[str, Floats]:
-    """A heads file by name, float32; `share` [1] is the weight of the trained part in a cosine."""
+    """A heads file by name, float32; `share` [1] is the weight of the trained part in a cosine.
+
+    There are several heads of one shape, trained apart: all but `image.mean`, `image.deviation`,
+    `classes` and `share` have a first axis with one place for each.
+    """
     from safetensors.numpy import load_file
 
     return {name: array.astype(np.float32) for name, array in load_file(path).items()}
@@ -122,13 +153,21 @@ def _heads() -> dict[str, Floats]:
     return read_heads()
 
 
+def _each(rows: Floats, weights: Floats, biases: Floats) -> Floats:
+    """One linear layer [m, out, in] of each of m heads over the same rows [n, in]: [m, n, out]."""
+    result: Floats = rows @ weights.transpose(0, 2, 1) + biases[:, None]
+    return result
+
+
 def _joined(trained: Floats, classes: Floats, share: Floats) -> Floats:
-    parts = [np.sqrt(share) * _unit(trained), np.sqrt(1 - share) * _unit(classes)]
+    """What m heads say [m, n, w] beside ConSE [n, c], so that a cosine is the mean of theirs."""
+    own = np.sqrt(share / len(trained))
+    parts = [*(own * _unit(head) for head in trained), np.sqrt(1 - share) * _unit(classes)]
     return _unit(np.concatenate(parts, axis=1)).astype(np.float32)
 
 
 def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
     return unit
 
 
@@ -167,7 +206,9 @@ def _sentence_encoder() -> Any:
     return USE(threads=1)
 
 
-def _backbone_batches(images: list[Pixels], device: str) -> Iterator[tuple[Floats, Floats]]:
+def _backbone_batches(
+    images: list[Pixels], device: str, by_cell: bool = False
+) -> Iterator[tuple[Floats, Floats]]:
     """Outputs for full batches in order; the last one is padded with black pictures."""
     import torch
 
@@ -177,7 +218,7 @@ def _backbone_batches(images: list[Pixels], device: str) -> Iterator[tuple[Float
         for row, image in enumerate(images[start : start + size]):
             batch[row] = fit(image)
         with torch.inference_mode():
-            features, logits = network(torch.from_numpy(batch).to(device))
+            features, logits = network(torch.from_numpy(batch).to(device), by_cell)
         yield features.cpu().numpy(), logits.cpu().numpy()
 
 
@@ -208,8 +249,11 @@ def image_backbone() -> dict[str, "torch.Tensor"]:
 
 
 @functools.cache
-def _network(device: str) -> Callable[["torch.Tensor"], tuple["torch.Tensor", "torch.Tensor"]]:
-    """EfficientNet-Lite0, normalisation folded in: uint8 [n, 224, 224, 3] to both outputs."""
+def _network(device: str) -> Callable[..., tuple["torch.Tensor", "torch.Tensor"]]:
+    """EfficientNet-Lite0, normalisation folded in: uint8 [n, 224, 224, 3] to both outputs.
+
+    Asked for cells it gives both for each of them, [n, 49, ...], in place of their mean.
+    """
     import torch
 
     state = image_backbone()
@@ -218,7 +262,9 @@ def _network(device: str) -> Callable[["torch.Tensor"], tuple["torch.Tensor", "t
     head = _folded(state, "_conv_head", "_bn1", 1).to(device)
     weight, bias = state["_fc.weight"].to(device), state["_fc.bias"].to(device)
 
-    def network(pixels: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+    def network(
+        pixels: "torch.Tensor", by_cell: bool = False
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
         x = (pixels.permute(0, 3, 1, 2).float() - 127) / 128
         x = stem(x.contiguous(memory_format=torch.channels_last))
         for layers in blocks:
@@ -226,6 +272,9 @@ def _network(device: str) -> Callable[["torch.Tensor"], tuple["torch.Tensor", "t
             for layer in layers:
                 y = layer(y)
             x = y.add_(x) if layers[-2].stride == 1 and y.shape == x.shape else y
+        if by_cell:
+            cells = head(x).flatten(2).transpose(1, 2).contiguous()
+            return cells, torch.stack([torch.addmm(bias, cell, weight.T) for cell in cells])
         features = head(x).mean((2, 3))
         return features, torch.addmm(bias, features, weight.T)
 

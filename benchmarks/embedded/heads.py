@@ -5,7 +5,7 @@ One thread and fixed seeds: the same data on the same kind of machine give the s
 
 import importlib.resources
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,13 @@ Floats = npt.NDArray[np.float32]
 class Settings:
     """What was chosen on validation captions; README.md tells what else was tried."""
 
+    members: int = 3  # heads trained apart, of which a cosine is the mean
     width: int = 256
     hidden: int = 512
     dropout: float = 0.3
     noise: float = 0.03
     epochs: int = 80
-    share: float = 0.8  # of the trained part in a cosine; the rest is ConSE
+    share: float = 0.85  # of the trained part in a cosine; the rest is ConSE
     batch: int = 512
     rate: float = 1e-3
     decay: float = 0.1
@@ -140,11 +141,24 @@ class Material:
 
 def train(material: Material, settings: Settings) -> dict[str, Floats]:
     """The trained arrays by the names that `filters.embedded` expects (without `share`)."""
-    torch.manual_seed(settings.seed)
     torch.set_num_threads(1)
-    dice = np.random.default_rng(settings.seed)
     plain = material.features[[lesson.row for lesson in material.lessons]]
     mean, deviation = plain.mean(0), plain.std(0) + 0.05
+    members = [
+        _member(material, replace(settings, seed=settings.seed + n), mean, deviation)
+        for n in range(settings.members)
+    ]
+    stacked = {name: np.stack([member[name] for member in members]) for name in members[0]}
+    return stacked | {"image.mean": mean, "image.deviation": deviation}
+
+
+def _member(
+    material: Material, settings: Settings, mean: Floats, deviation: Floats
+) -> dict[str, Floats]:
+    """One head for images and one for texts, trained from this seed."""
+    torch.manual_seed(settings.seed)
+    dice = np.random.default_rng(settings.seed)
+    plain = material.features[[lesson.row for lesson in material.lessons]]
     imagination = _Imagination(material, mean, plain)
     image_head, text_head = _ImageHead(settings), nn.Linear(512, settings.width)
     scale = nn.Parameter(torch.tensor(2.6))
@@ -164,8 +178,8 @@ def train(material: Material, settings: Settings) -> dict[str, Floats]:
         optimiser.step()
         schedule.step()
         if step % 100 == 0:
-            _LOG.info("step %d of %d: loss %.3f", step, steps, loss.item())
-    return _arrays(image_head, text_head, mean, deviation)
+            _LOG.info("seed %d, step %d of %d: loss %.3f", settings.seed, step, steps, loss.item())
+    return _arrays(image_head, text_head)
 
 
 @dataclass(frozen=True)
@@ -230,9 +244,7 @@ def _contrast(logits: torch.Tensor, concepts: npt.NDArray[np.int64]) -> torch.Te
     return (forward + backward) / 2
 
 
-def _arrays(
-    image_head: _ImageHead, text_head: nn.Linear, mean: Floats, deviation: Floats
-) -> dict[str, Floats]:
+def _arrays(image_head: _ImageHead, text_head: nn.Linear) -> dict[str, Floats]:
     tensors = {
         "image.direct": image_head.direct.weight,
         "image.bias": image_head.direct.bias,
@@ -242,8 +254,7 @@ def _arrays(
         "text.weight": text_head.weight,
         "text.bias": text_head.bias,
     }
-    arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-    return arrays | {"image.mean": mean, "image.deviation": deviation}
+    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
 
 
 def classifier_rows() -> Floats:

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 LEARNT: tuple[Part, ...] = ("train", "validation")
 FILED = "names of files"
-SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 1.0)
 _PHOTOS = ("photos", "samples")
 _PER_CAPTION = 5  # one caption, "star", has 1,377 drawings
 # Captions in the pools of an earlier experiment with these sources, for comparable figures.

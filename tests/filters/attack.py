@@ -13,13 +13,15 @@ def image_vectors(pixels: torch.Tensor) -> torch.Tensor:
     features, logits = embedded._network("cpu")(pixels)
     x = (features - heads["image.mean"]) / heads["image.deviation"]
     x = torch.nn.functional.layer_norm(x, x.shape[1:])
-    hidden = torch.relu(x @ heads["image.hidden"].T + heads["image.hidden_bias"])
-    trained = x @ heads["image.direct"].T + hidden @ heads["image.out"].T + heads["image.bias"]
+    hidden = torch.relu(x @ heads["image.hidden"].mT + heads["image.hidden_bias"][:, None])
+    trained = x @ heads["image.direct"].mT + hidden @ heads["image.out"].mT
+    trained = trained + heads["image.bias"][:, None]
     odds = logits.softmax(dim=1)
     likely = torch.where(odds >= odds.topk(10, dim=1).values[:, -1:], odds, 0) @ heads["classes"]
     unit = torch.nn.functional.normalize
     share = heads["share"]
-    return unit(torch.cat([share.sqrt() * unit(trained), (1 - share).sqrt() * unit(likely)], 1))
+    parts = [(share / len(trained)).sqrt() * unit(head) for head in trained]
+    return unit(torch.cat([*parts, (1 - share).sqrt() * unit(likely)], 1))
 
 
 def raised(
