@@ -1,0 +1,131 @@
+"""The likelihood of a text under a CoCa of open_clip (Yu et al. 2022, arXiv:2205.01917).
+
+One pass of teacher forcing: all tokens of a text go in, and each is judged by what the decoder
+says at the place before it. `CoCa.generate` is not needed and not used.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from filters import clip_weights
+from filters.blip import mean_log
+from filters.clip_weights import Loaded, Source
+from filters.hub_weights import TEXT_LENGTH
+from filters.threads import one_thread
+
+Doubles = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
+_PAD = 0
+_RIBBON = 20  # times as long as wide: open_clip would enlarge such a picture to gigabytes
+
+
+class Tokens(NamedTuple):
+    """Texts as the model reads them: ids [n, context], the places of what is scored, the cut."""
+
+    ids: Any
+    targets: list[Any]
+    cut: list[bool]
+
+
+def check(source: Source) -> None:
+    """Raises ValueError for a model that is no CoCa, and as `clip_weights.check` does."""
+    clip_weights.check(source)
+    if "multimodal_cfg" not in clip_weights.config(source):
+        raise ValueError(
+            f"model {source.model!r} writes no captions: it has no `multimodal_cfg`, as CoCa has"
+        )
+    text = clip_weights.config(source)["text_cfg"]
+    if "hf_model_name" in text or "hf_tokenizer_name" in text:
+        raise ValueError(f"model {source.model!r}: only CoCa with CLIP's tokenizer is known here")
+
+
+def load(source: Source) -> Loaded:
+    """The model. Raises as `clip_weights.load` does."""
+    loaded = clip_weights.load(source)
+    # open_clip leaves this one of the decoder at full precision, and half precision fails.
+    projection = loaded.model.text_decoder.text_projection
+    projection.data = projection.data.to(loaded.dtype)
+    return loaded
+
+
+def tokens(loaded: Loaded, texts: Sequence[str]) -> Tokens:
+    """Texts of exactly as many tokens as the model reads: 76 for CoCa, not the 77 of CLIP.
+
+    The first token is no target; the end is one, unless the text was cut. Token 0 is padding and
+    also `!` within a run of signs: training skips it as a target, and so is it here.
+    """
+    import torch
+
+    read, context = loaded.tokenize, loaded.empty.shape[1]
+    first, end = read.sot_token_id, read.eot_token_id
+    ids = torch.full((len(texts), context), _PAD)
+    targets, cut = [], []
+    for row, text in zip(ids, texts, strict=True):
+        # The tokenizer would take `<end_of_text>` in a caption for its own, also as `&lt;...`.
+        own = [one for one in read.encode(text[:TEXT_LENGTH]) if one not in (first, end)]
+        is_cut = len(own) > context - 2 or len(text) > TEXT_LENGTH
+        line = torch.tensor([first, *own[: context - 2], end])
+        row[: len(line)] = line
+        places = 1 + (line[1:] != _PAD).nonzero()[:, 0]
+        targets.append(places[: len(places) - is_cut if own else 0])
+        cut.append(is_cut)
+    return Tokens(ids, targets, cut)
+
+
+def log_probabilities(
+    loaded: Loaded, looks: Sequence[list[Pixels]], read: Tokens, size: int
+) -> Doubles:
+    """Mean natural log of the probability of a text's tokens, [n, looks], under each look.
+
+    `looks` are lists of n images each. NaN for a text without tokens of its own.
+    """
+    with one_thread():
+        parts = [_batch(loaded, looks, read, at, size) for at in range(0, len(read.cut), size)]
+    return np.concatenate(parts)
+
+
+def _batch(
+    loaded: Loaded, looks: Sequence[list[Pixels]], read: Tokens, at: int, size: int
+) -> Doubles:
+    """One batch, filled up to `size` so that no value depends on its companions."""
+    import torch
+
+    here = slice(at, at + size)
+    ids = read.ids[here]
+    count = len(ids)
+    ids = torch.cat([ids, ids[-1:].expand(size - count, -1)]).to(loaded.device)
+    found = np.empty((count, len(looks)))
+    with torch.inference_mode():
+        # The tower adds its class token behind the padding and hands back the tokens alone.
+        _, words = loaded.model._encode_text(ids)
+        for place, look in enumerate(looks):
+            _, seen = loaded.model._encode_image(_pixels(loaded, look[here], size))
+            logits = loaded.model.text_decoder(seen, words)
+            for row in range(count):
+                targets = read.targets[at + row].to(loaded.device)
+                found[row, place] = mean_log(logits[row], ids[row], targets)
+    return found
+
+
+def _pixels(loaded: Loaded, images: list[Pixels], size: int) -> Any:
+    """Pictures as the weights' training prepared them; blank ones up to `size`."""
+    import torch
+
+    pixels = torch.stack([_prepared(loaded, image) for image in images])
+    blank = pixels.new_zeros((size - len(images), *pixels.shape[1:]))
+    return torch.cat([pixels, blank]).to(loaded.device, loaded.dtype)
+
+
+def _prepared(loaded: Loaded, image: Pixels) -> Any:
+    """What the model sees of a picture; of a ribbon whose ends are cut off, the middle alone."""
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    most = _RIBBON * min(height, width)
+    if loaded.crops and max(height, width) > most:
+        top, left = max(0, height - most) // 2, max(0, width - most) // 2
+        image = image[top : top + most, left : left + most]
+    return loaded.transform(Image.fromarray(image))
