@@ -1,0 +1,229 @@
+"""A judge of pairs: a multimodal LLM, run here or asked for on a server.
+
+Captions are data: what could speak to the model in its own signs is taken out before a question
+is put together, and a caption longer than is read is flagged. A server's answer that is none is a
+reason for its row, never an end of the run.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from filters import clip_weights, hub_weights, mllm, served
+from filters.hub_weights import Source
+from filters.mllm import Prompt, Shape
+from filters.served import Answer, BadAnswer, Request, ServedError, Server
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+LIKELIEST = 20
+"""First tokens that a server is asked for with their probabilities: the most that all give."""
+_FIRST = 4  # tokens of a reply that are looked at: some models begin with white space
+_QUALITY = 90
+_SHORTEST_SIDE = 32  # models cut pictures into patches of up to that many pixels
+ROWS_LOCAL, ROWS_SERVED = 8, 64
+
+Pixels = npt.NDArray[np.uint8]
+Odds = tuple[float, ...]
+
+
+class Text(NamedTuple):
+    """A caption as the judge reads it, and whether there is more of it."""
+
+    words: str
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One of a local model and a server; `shape` is what a local model sees at a time."""
+
+    source: Source | None
+    server: Server | None
+    shape: Shape
+
+    @property
+    def device(self) -> str:
+        return "cpu" if self.source is None else self.source.device
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides about answers: not where a server is, nor how many it is asked at a time."""
+        if self.source is None:
+            assert self.server is not None
+            return {"served": self.server.model, "max_side": self.shape.side}
+        return {
+            "model": "local-dir" if self.source.folder is not None else self.source.model,
+            "precision": self.source.precision,
+            **self.shape._asdict(),
+        }
+
+    @property
+    def weights_digest(self) -> str | None:
+        """The digest of a local model; of a server's weights nothing is known."""
+        return None if self.source is None else hub_weights.digest(self.source)
+
+    def prepare(self) -> None:
+        """Load a local model. Raises when it is missing, damaged or can't be asked."""
+        if self.source is not None:
+            mllm.load(self.source)
+
+    def keep_in(self, folder: str) -> None:
+        """Keep a server's answers there: what was answered once is not asked again."""
+        if self.server is not None:
+            served.keep_in(folder)
+
+    def read(self, texts: Sequence[str]) -> list[Text]:
+        """Captions as they are put into questions; without words where there are none."""
+        if self.source is None:
+            return [_beginning(text) for text in texts]
+        loaded = mllm.load(self.source)
+        special = mllm.special_tokens(loaded)
+        plain = [mllm.plain_text(text, special) for text in texts]
+        return [Text(*mllm.shortened(loaded, t, self.shape.text_tokens)) for t in plain]
+
+    def words(self, prompts: Sequence[Prompt], words: Sequence[str]) -> list[Odds | Exception]:
+        """The probability of each word as the beginning of the answer to each question."""
+        if self.source is not None:
+            loaded = mllm.load(self.source)
+            found = mllm.word_probabilities(loaded, prompts, words, self.shape)
+            return [tuple(map(float, row)) for row in found]
+        answers = self._ask(prompts, _FIRST, LIKELIEST)
+        return [_unless_failed(answer, lambda a: odds_of(a, words)) for answer in answers]
+
+    def replies(self, prompts: Sequence[Prompt], tokens: int) -> list[str | Exception]:
+        """The answer to each question, of at most so many tokens, by greedy decoding."""
+        if self.source is not None:
+            loaded = mllm.load(self.source)
+            return [text for text, _ in mllm.generate(loaded, prompts, self.shape, tokens)]
+        answers = self._ask(prompts, tokens, 0)
+        return [_unless_failed(answer, lambda a: a.text) for answer in answers]
+
+    def _ask(
+        self, prompts: Sequence[Prompt], tokens: int, likeliest: int
+    ) -> list[Answer | ServedError]:
+        assert self.server is not None
+        pictures = {id(p.image): p.image for p in prompts if p.image is not None}
+        encoded = {name: sent(image, self.shape.side) for name, image in pictures.items()}
+        requests = [
+            Request(
+                prompt.words,
+                images=() if prompt.image is None else (encoded[id(prompt.image)],),
+                max_tokens=tokens,
+                top_logprobs=likeliest,
+            )
+            for prompt in prompts
+        ]
+        return served.ask(requests, self.server)
+
+
+def _beginning(text: str) -> Text:
+    """The first characters of a caption, as many as are read where tokens can't be counted."""
+    start = text[: 2 * mllm.TEXT_LENGTH]  # some of it is gone when it is cleaned
+    plain = mllm.plain_text(start)
+    is_cut = len(plain) > mllm.TEXT_LENGTH or len(start) < len(text)
+    return Text(plain[: mllm.TEXT_LENGTH].strip(), is_cut)
+
+
+def settle(scorer: Any) -> None:
+    """Bring the parameters of a scorer's judge into their final form, or raise for wrong ones."""
+    if (scorer.model is None) == (scorer.server is None):
+        raise TypeError("give `model`, which runs here, or `server: {endpoints: [...], model: M}`")
+    if scorer.precision not in PRECISIONS:
+        raise ValueError(f"precision {scorer.precision!r}: known are {', '.join(PRECISIONS)}")
+    if scorer.server is not None:
+        if scorer.revision is not None:
+            raise ValueError("`revision` is for a model that runs here, not on a server")
+        object.__setattr__(scorer, "server", server_of(scorer.server))
+    else:
+        mllm.check(Source(scorer.model, scorer.revision))
+    if scorer.precision == "auto":  # settled here: a worker may have another device
+        on_cuda = scorer.server is None and clip_weights.best_device() == "cuda"
+        object.__setattr__(scorer, "precision", "bf16" if on_cuda else "fp32")
+    if scorer.batch_size is None:
+        rows = ROWS_LOCAL if scorer.server is None else ROWS_SERVED
+        object.__setattr__(scorer, "batch_size", rows)
+    for name in ("batch_size", "text_tokens", "max_side"):
+        if getattr(scorer, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(scorer, name)}")
+
+
+def server_of(given: Server | Mapping[str, Any]) -> Server:
+    """A server from what a recipe says of it. Raises ValueError for what a server has not."""
+    if isinstance(given, Server):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError(f"server must be a mapping with `endpoints` and `model`, got {given!r}")
+    known = [field.name for field in fields(Server)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"server: no parameter {name!r}; known are {', '.join(known)}")
+    lacking = [name for name in ("endpoints", "model") if not given.get(name)]
+    if lacking:
+        raise ValueError(f"server: needs {' and '.join(lacking)}")
+    endpoints = given["endpoints"]
+    listed = (endpoints,) if isinstance(endpoints, str) else tuple(endpoints)
+    return Server(**{**given, "endpoints": listed})
+
+
+def judge_of(scorer: Any) -> Judge:
+    """The judge that a settled scorer's parameters name."""
+    shape = Shape(scorer.batch_size, scorer.text_tokens, scorer.max_side)
+    if scorer.server is not None:
+        return Judge(None, scorer.server, shape)
+    device = clip_weights.best_device()
+    return Judge(Source(scorer.model, scorer.revision, scorer.precision, device), None, shape)
+
+
+def odds_of(answer: Answer, words: Sequence[str]) -> Odds:
+    """The probability of each word in a server's answer, in any case and with space around it.
+
+    It is that of the first token that is not white space. A word that is not among the likeliest
+    has 0. Raises BadAnswer when none is.
+    """
+    if not answer.logprobs:
+        raise BadAnswer("the server gives no probabilities of tokens (top_logprobs)")
+    place = next(
+        (p for p in answer.logprobs if p and max(p, key=lambda t: (p[t], t)).strip("▁ \n\t")), {}
+    )
+    sums = dict.fromkeys((word.casefold() for word in words), 0.0)
+    for token, logprob in place.items():
+        plain = token.strip("▁ĠĊ \n\t").casefold()
+        if plain in sums and logprob <= 0:  # so NaN is none
+            sums[plain] += math.exp(logprob)
+    if not any(sums.values()):
+        asked, said = " or ".join(words), answer.text[:40]
+        raise BadAnswer(f"neither {asked} among the likeliest first words; it says {said!r}")
+    return tuple(min(1.0, sums[word.casefold()]) for word in words)
+
+
+def sent(image: Pixels, side: int) -> bytes:
+    """The picture as a server gets it: a JPEG with a long side of at most so many pixels.
+
+    A side shorter than 32 pixels is filled up with grey: models refuse such ribbons.
+    """
+    from PIL import Image
+
+    small = mllm.scaled(image, min(side, max(image.shape[:2])))
+    size = max(small.width, _SHORTEST_SIDE), max(small.height, _SHORTEST_SIDE)
+    if size != small.size:
+        whole = Image.new("RGB", size, (127, 127, 127))
+        whole.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
+        small = whole
+    buffer = BytesIO()
+    small.save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def _unless_failed(answer: Answer | Exception, look: Callable[[Answer], Any]) -> Any:
+    """What is seen in an answer; a failed one, or one that is none, as the exception it is."""
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        return look(answer)
+    except BadAnswer as error:
+        return error
