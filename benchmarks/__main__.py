@@ -20,6 +20,8 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     yield ["-m", "benchmarks.fetching", "--data", str(data)]
     yield ["-m", "benchmarks.decoding"]
     yield ["-m", "benchmarks.clip"]
+    yield ["-m", "benchmarks.scoring"]
+    yield ["-m", "benchmarks.served"]
     yield ["-m", "benchmarks.heads"]
     yield ["-m", "benchmarks.selection", "--folder", str(data / "selection")]
     for case in ("planted", "skewed"):

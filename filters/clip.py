@@ -4,14 +4,16 @@ Any open_clip model, or `embedded`, the small multilingual encoder that comes wi
 A value depends on its image, its text and the model alone, never on the samples beside it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import clip_weights, embedded
+from filters import clip_weights, embedded, merging, side_layers, tuned_heads
 from filters.clip_weights import Loaded, Source
 from filters.threads import one_thread
 
@@ -36,8 +38,12 @@ class ClipScore:
     nothing of its preprocessing, so `preprocess_tag` must name the tag whose it shares. `sha256`
     pins the weights. `precision: auto` is bf16 on CUDA and fp32 elsewhere. `text` is the column
     of texts; `clip_truncated` says which are longer than the model reads. `embeddings` writes
-    both unit vectors, too. Scores of different models are on different scales: thresholds do not
-    carry over.
+    both unit vectors, too. `weights` is a file of other heads for `embedded`, as `pairmill filter
+    train` writes it. `merge` sees images in fewer tokens, by ToMe (`tome:8`) or PiToMe
+    (`pitome:0.9`): faster, and the scores shift. Scores of different models, or of different
+    `merge`, are on different scales: thresholds do not carry over. `channels_last` lays out
+    convolutions for tensor cores; `compile` has torch compile the model, on CUDA alone, which takes
+    minutes in each process. Both round in another way, so columns with and without are two.
     """
 
     model: str = EMBEDDED
@@ -48,6 +54,10 @@ class ClipScore:
     text: str = "caption"
     embeddings: bool = False
     batch_size: int = 32
+    weights: str | None = None
+    merge: str | None = None
+    channels_last: bool = False
+    compile: bool = False
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -55,12 +65,23 @@ class ClipScore:
             raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.weights is not None and not self._is_embedded:
+            raise ValueError(f"weights are heads for {EMBEDDED!r}; {self.model!r} brings its own")
         if not self._is_embedded:
             clip_weights.check(self._source)
         elif self.pretrained is not None:
             raise ValueError(f"model {self.model!r} brings its weights; remove `pretrained`")
+        if self.merge is not None:
+            vision = None if self._is_embedded else clip_weights.config(self._source)["vision_cfg"]
+            merging.check(self.merge, vision)
+        if (self.channels_last or self.compile) and self._is_embedded:
+            raise ValueError(f"channels_last and compile are for models other than {EMBEDDED!r}")
+        if self.compile and self.merge is not None:
+            raise ValueError("compile does not go with merge, which runs the blocks by itself")
         if self.precision == "auto":  # settled here: a worker may have another device
             object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
+        if self.compile:
+            object.__setattr__(self, "compile", self.device == "cuda")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -89,6 +110,7 @@ class ClipScore:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about the values; a folder or file counts by its content, not its place."""
+        merged = f"{merging.parse_plan(self.merge)} v{merging.VERSION}" if self.merge else None
         return {
             "model": self.model if self._source.folder is None else "local-dir",
             "pretrained": self.pretrained if self._source.file is None else None,
@@ -97,10 +119,15 @@ class ClipScore:
             "text": self.text,
             "embeddings": self.embeddings,
             "batch_size": self.batch_size,
+            **({"merge": merged} if merged else {}),
+            **({"channels_last": True} if self.channels_last else {}),
+            **({"compile": True} if self.compile else {}),
         }
 
     @property
     def weights_digest(self) -> str:
+        if self.weights is not None:
+            return tuned_heads.digest(self.weights)
         if self._is_embedded:
             return embedded.weights_digest()
         return clip_weights.digest(self._source)
@@ -112,22 +139,35 @@ class ClipScore:
     @property
     def _source(self) -> Source:
         return Source(
-            self.model, self.pretrained, self.preprocess_tag, self.sha256, self.precision, "cpu"
+            self.model,
+            self.pretrained,
+            self.preprocess_tag,
+            self.sha256,
+            self.precision,
+            channels_last=self.channels_last,
+            compile=self.compile,
         )
 
     def prepare(self) -> None:
-        """Load the weights. Raises when they are missing, damaged or not those meant."""
+        """Load the weights, warm up. Raises when they are missing, damaged or not those meant."""
         if self._is_embedded:
-            embedded.encode_images([np.zeros((1, 1, 3), np.uint8)])
-            embedded.encode_texts([""])
+            self.encode_images([np.zeros((1, 1, 3), np.uint8)])
+            self.encode_texts([""])
         else:
             self._load()
+            if self.device != "cpu":
+                _warm_up(self)
+
+    def prepare_image(self, image: Pixels) -> Any:
+        """What the model sees of an image; a batch may hold it in place of the image."""
+        return image if self._is_embedded else _prepared(self._load(), image)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts: list[str] = batch[self.text]
         if self._is_embedded:
-            seen, read = embedded.encode_images(batch["image"]), embedded.encode_texts(texts)
-            cut, blank = [False] * len(texts), [not text.strip() for text in texts]
+            seen, read = self.encode_images(batch["image"]), self.encode_texts(texts)
+            cut = [len(text) > embedded.TEXT_LENGTH for text in texts]
+            blank = [not text.strip() for text in texts]
         else:
             loaded = self._load()
             starts = [text.strip()[:TEXT_LENGTH] for text in texts]
@@ -146,8 +186,58 @@ class ClipScore:
         }
         return {name: values[name] for name in self.writes.names}
 
+    @property
+    def encoder(self) -> str:
+        """What its vectors are said to be of: the model, its tag, and what merges tokens."""
+        names = [self.identity.get(name) for name in ("model", "pretrained", "merge")]
+        return " ".join(name for name in names if name is not None)
+
+    def encode_images(self, images: list[Pixels]) -> Floats:
+        """Unit vectors [n, d] of images alone: those that they have in pairs."""
+        if self.weights is not None:
+            return tuned_heads.encode_images(self.weights, images)
+        if self._is_embedded:
+            return embedded.encode_images(images)
+        loaded = self._load()
+        return _tower(images, self.batch_size, lambda some: _seen(loaded, some, self.batch_size))
+
+    def encode_texts(self, texts: list[str]) -> Floats:
+        """Unit vectors [n, d] of texts alone: those that they have in pairs."""
+        if self.weights is not None:
+            return tuned_heads.encode_texts(self.weights, texts)
+        if self._is_embedded:
+            return embedded.encode_texts(texts)
+        loaded, size = self._load(), self.batch_size
+        starts = [text.strip()[:TEXT_LENGTH] for text in texts]
+        return _tower(starts, size, lambda some: _read(loaded, _tokens(loaded, some), size))
+
+    def image_layers(self, images: list[Pixels]) -> Floats:
+        """Blocks inside the image tower, [n, layers, tokens, width]: see `side_layers`."""
+        if self._is_embedded:
+            return side_layers.embedded_images(images)
+        loaded = self._load()
+        return side_layers.model_images(loaded, [_prepared(loaded, image) for image in images])
+
+    def text_layers(self, texts: list[str]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Blocks inside the text tower, and which tokens [n, tokens] count: see `side_layers`."""
+        if self._is_embedded:
+            return side_layers.embedded_texts(texts)
+        loaded = self._load()
+        starts = [text.strip()[:TEXT_LENGTH] for text in texts]
+        return side_layers.model_texts(loaded, _tokens(loaded, starts))
+
     def _load(self) -> Loaded:
-        return clip_weights.load(self._source._replace(device=self.device))
+        loaded = clip_weights.load(self._source._replace(device=self.device))
+        if self.merge is None:
+            return loaded
+        return loaded._replace(model=merging.merged(loaded.model, self.merge))
+
+
+@lru_cache(maxsize=8)
+def _warm_up(scorer: ClipScore) -> None:
+    """Have CUDA choose its kernels, and torch compile them, before the first batch; once."""
+    scorer.encode_images([np.zeros((1, 1, 3), np.uint8)])
+    scorer.encode_texts(["warm"])
 
 
 def clip_of(scorer: Any) -> ClipScore:
@@ -171,18 +261,48 @@ def _encode_batch(
     loaded: Loaded, images: list[Pixels], tokens: Any, size: int
 ) -> tuple[Floats, Floats]:
     """Features of one batch, filled up to `size` so that no value depends on its companions."""
+    return _seen(loaded, images, size), _read(loaded, tokens, size)
+
+
+def _tower(items: list[Any], size: int, encode: Callable[[list[Any]], Floats]) -> Floats:
+    """Unit vectors of images or of texts, in batches of `size`."""
+    with one_thread():
+        parts = [encode(items[i : i + size]) for i in range(0, len(items), size)]
+    return _unit(np.concatenate(parts)) if parts else np.zeros((0, 0), np.float32)
+
+
+def _seen(loaded: Loaded, images: list[Pixels], size: int) -> Floats:
     import torch
 
     count = len(images)
-    pixels = torch.stack([_prepared(loaded, image) for image in images])
+    pixels = torch.stack([i if torch.is_tensor(i) else _prepared(loaded, i) for i in images])
     if count < size:
         pixels = torch.cat([pixels, pixels.new_zeros((size - count, *pixels.shape[1:]))])
+    with torch.inference_mode():
+        pixels = _moved(loaded, pixels).to(loaded.dtype)
+        # CoCa normalises unless told otherwise, CLIP does not; half precision would round it.
+        seen = loaded.model.encode_image(pixels, normalize=False)
+    found: Floats = seen[:count].float().cpu().numpy()
+    return found
+
+
+def _read(loaded: Loaded, tokens: Any, size: int) -> Floats:
+    import torch
+
+    count = len(tokens)
+    if count < size:
         tokens = torch.cat([tokens, tokens[-1:].expand(size - count, -1)])
     with torch.inference_mode():
-        # CoCa normalises unless told otherwise, CLIP does not; half precision would round it.
-        seen = loaded.model.encode_image(pixels.to(loaded.device, loaded.dtype), normalize=False)
-        read = loaded.model.encode_text(tokens.to(loaded.device), normalize=False)
-    return seen[:count].float().cpu().numpy(), read[:count].float().cpu().numpy()
+        read = loaded.model.encode_text(_moved(loaded, tokens), normalize=False)
+    found: Floats = read[:count].float().cpu().numpy()
+    return found
+
+
+def _moved(loaded: Loaded, batch: Any) -> Any:
+    """A batch where the model is. From pinned memory a GPU fetches it while the CPU goes on."""
+    if loaded.device == "cuda":
+        batch = batch.pin_memory()
+    return batch.to(loaded.device, non_blocking=True)
 
 
 def _prepared(loaded: Loaded, image: Pixels) -> Any:

@@ -37,6 +37,8 @@ class Source(NamedTuple):
     sha256: str | None = None
     precision: str = "fp32"
     device: str = "cpu"
+    channels_last: bool = False
+    compile: bool = False
 
     @property
     def folder(self) -> str | None:
@@ -233,6 +235,10 @@ def _load(source: Source) -> Loaded:
     if "timm_model_name" in config(source)["vision_cfg"]:
         _merge_branches(model.visual, dtype)
     _lower_loose_parameters(model, dtype)
+    if source.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if source.compile:
+        _compile(model)
     tokenize = _tokenizer(source.model)
     crops = model.visual.preprocess_cfg["resize_mode"] == "shortest"
     return Loaded(model, transform, tokenize, tokenize([""]), crops, source.device, dtype)
@@ -244,6 +250,14 @@ def _merge_branches(visual: Any, dtype: Any) -> None:
 
     reparameterize_model(visual.float(), inplace=True)
     visual.to(dtype)
+
+
+def _compile(model: Any) -> None:
+    """Have torch compile both towers when they are first used; every batch has one shape."""
+    import torch
+
+    for name in ("encode_image", "encode_text"):
+        setattr(model, name, torch.compile(getattr(model, name), dynamic=False))
 
 
 def _lower_loose_parameters(model: Any, dtype: Any) -> None:

@@ -37,11 +37,10 @@ class Amplification:
         return self.after / self.before
 
     def __str__(self) -> str:
-        return (
-            f"known to be generated: {self.generated:,} of {self.rows:,} images"
-            f" ({self.before:.1%}), {self.generated_kept:,} of {self.kept:,} kept ({self.after:.1%}):"
-            f" their share was multiplied by {self.factor:.2f}"
-        )
+        before = f"{self.generated:,} of {self.rows:,} images ({self.before:.1%})"
+        after = f"{self.generated_kept:,} of {self.kept:,} kept ({self.after:.1%})"
+        change = f"their share was multiplied by {self.factor:.2f}"
+        return f"known to be generated: {before}, {after}: {change}"
 
 
 def amplification(summary: Mapping[str, Any]) -> Amplification | None:

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -224,9 +225,12 @@ class Build:
         for instance in instances:
             if instance.is_fitted:
                 fitting.fit(self, made, instance)
-        job = ScoreJob(self.root, tuple(instances), self.recipe.ingest.max_pixels)
+        here = copy(self)
+        here.engine = self.engine.for_device(instances[0].device)
+        processes = max(1, len(here.engine.gpus))
+        job = ScoreJob(self.root, tuple(instances), self.recipe.ingest.max_pixels, processes)
         names = " ".join(instance.name for instance in instances)
-        self.stage(
+        here.stage(
             f"score {names}",
             partial(score_shard, job=job),
             [(shard.name, shard) for shard in made.shards],

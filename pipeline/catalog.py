@@ -31,6 +31,15 @@ SCORERS = {
     "teacher_mass": "filters.teacher:TeacherMass",
     "alip": "filters.alip:AlipWeights",
     "reassignment": "filters.reassignment:Reassignment",
+    "filip": "filters.tokenwise:TokenWise",
+    "ot": "filters.transport:WordRegionTransport",
+    "comclip": "filters.comclip:ComClip",
+    "itm": "filters.matching:ImageTextMatching",
+    "likelihood": "filters.likelihood:CaptionLikelihood",
+    "vqa_score": "filters.vqa_score:VqaScore",
+    "mlm_filter": "filters.mlm_filter:MlmFilter",
+    "unime": "filters.unime:UniMe",
+    "facets": "filters.facets:Facets",
     "reward": "filters.reward:RewardScore",
     "nsfw": "filters.nsfw:Nsfw",
     "faces": "filters.faces:Faces",
@@ -119,7 +128,18 @@ def parameter_schemas() -> dict[str, dict[str, Any]]:
         summary = (kind.__doc__ or "").strip().partition("\n\n")[0]
         schemas[name] = {
             "description": " ".join(summary.split()),
-            "properties": schema.get("properties", {}),
+            "properties": _inlined(schema.get("properties", {}), schema.get("$defs", {})),
             "required": schema.get("required", []),
         }
     return schemas
+
+
+def _inlined(part: Any, named: dict[str, Any]) -> Any:
+    """A part of a schema that stands on its own: with what it refers to in place."""
+    if isinstance(part, list):
+        return [_inlined(one, named) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        part = named[part["$ref"].rpartition("/")[2]]
+    return {name: _inlined(value, named) for name, value in part.items()}

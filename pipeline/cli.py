@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pipeline.errors import CurationError, RecipeError
+from pipeline.merging import merging
+from pipeline.probes import commands as probes
 from pipeline.reward import commands as reward
+from pipeline.tuning import commands as tuning
 
 if TYPE_CHECKING:
     from pipeline.build import Build
@@ -32,6 +35,9 @@ app = typer.Typer(
     help="Turn crawls into training sets of image-text pairs: ingest, score, select, export.",
 )
 app.add_typer(reward.app, name="reward")
+app.add_typer(tuning.app, name="filter")
+app.command("merging")(merging)
+app.command("probe")(probes.probe)
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="The output directory.")]
@@ -39,7 +45,13 @@ EngineName = Annotated[
     str, typer.Option("--engine", help="local (one process), procs (all cores), dask, beam.")
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=0, help="Processes of the engine; 0: one per core.")
+    str,
+    typer.Option(
+        "--workers",
+        metavar="N|gpu",
+        help="Processes of the engine; 0: one per core. GPU scorers always have one per GPU;"
+        " gpu: as 0, but refuse to begin without a GPU.",
+    ),
 ]
 Scheduler = Annotated[
     str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="The dask cluster.")
@@ -64,7 +76,7 @@ def _verb(name: str, verb: str, text: str) -> None:
         recipe: Recipe,
         out: Out,
         engine: EngineName = "procs",
-        workers: Workers = 0,
+        workers: Workers = "0",
         scheduler: Scheduler = None,
         part: PartOf = "0/1",
         wait: Wait = 3600.0,
@@ -89,11 +101,19 @@ _verb("select", "select", "Decide about every row; a changed threshold costs sec
 _verb("export", "export", "Write the kept rows as training shards.")
 
 
-def _engine(name: str, workers: int, scheduler: str | None, beam_options: list[str]) -> Any:
+def _engine(name: str, workers: str, scheduler: str | None, beam_options: list[str]) -> Any:
+    from pipeline import gpus
     from pipeline.run import Engine
 
-    count = workers or (len(os.sched_getaffinity(0)) if name == "procs" else 1)
-    if name == "procs" and count == 1:
+    found: tuple[str, ...] = ()
+    if workers == "gpu" and name == "procs":
+        found, workers = gpus.required(), "0"
+    elif workers == "gpu":
+        raise RecipeError(f"--workers gpu goes with the procs engine, not with {name}")
+    elif not (workers.isascii() and workers.isdecimal() and len(workers) < 10):
+        raise RecipeError(f"--workers {workers}: expected a number from 0, or gpu")
+    count = int(workers) or (len(os.sched_getaffinity(0)) if name == "procs" else 1)
+    if name == "procs" and max(count, len(found)) == 1:
         name = "local"
     return Engine(name, count, scheduler, tuple(beam_options))
 

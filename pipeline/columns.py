@@ -167,7 +167,7 @@ def _vectors(chunk: "pa.Array[Any]") -> list[Any]:
     present = chunk.drop_null()
     lengths = pc.unique(pc.list_value_length(present))
     numbers = present.flatten()
-    if len(lengths) != 1 or numbers.null_count:
+    if len(lengths) != 1 or numbers.null_count or not len(numbers):
         plain: list[Any] = chunk.to_pylist()
         return plain
     rows = iter(numbers.to_numpy().reshape(-1, lengths[0].as_py()))

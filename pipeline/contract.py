@@ -15,6 +15,16 @@ key from those that hold everything in `fit_reads` (if it does not say so: `read
 named numpy arrays, small ones, and gets them back with each batch. So a pool of any size is
 scored in bounded memory. ValueError from `fit` says that it can't learn from these rows.
 
+A scorer of samples may put an exception in place of a row's first value: that row's values are
+NULL, and `Type: message` is the reason. One that pays for its answers may have `keep_in(folder)`:
+before each `prepare()`, of which there may be one a shard, it is told of a local folder that
+outlives crashes, always the same, shared by all scorers of the build and all workers.
+
+A scorer that reads `image` may have `prepare_image(image)`: what its model needs of one image, a
+function of that image alone. Where images are decoded ahead in threads, for a GPU, it is called
+there, and a batch holds what it returned in place of images; elsewhere it is not called. When
+memory runs out, a scorer whose `batch_size` is a parameter is replaced by one with a smaller one.
+
 Nothing here reads data. A class that is no scorer is refused before it is made: making an object
 of any class that a recipe names may do anything.
 """
@@ -88,6 +98,12 @@ def interface(scorer: Any) -> tuple[tuple[str, ...], pa.Schema]:
     gathers = getattr(scorer, "gather_key", None)
     if gathers is not None and not (callable(gathers) and hasattr(scorer, "reduce")):
         raise ValueError("`gather_key` must be a method, of a scorer with `reduce`")
+    keeps = getattr(scorer, "keep_in", None)
+    if keeps is not None and (not callable(keeps) or hasattr(scorer, "reduce")):
+        raise ValueError("`keep_in` must be a method, of a scorer without `reduce`")
+    looks = getattr(scorer, "prepare_image", None)
+    if looks is not None and not (callable(looks) and "image" in reads):
+        raise ValueError("`prepare_image` must be a method, of a scorer that reads 'image'")
     return tuple(reads), writes
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Header",
     "Unreadable",
     "decode",
+    "decoded_pixels",
     "read_header",
 ]
 
@@ -69,6 +70,14 @@ def decode(data: bytes, at_least: int | None = None, max_pixels: int = MAX_PIXEL
     pixels = _to_pixels(_flatten(image, picture), factor)
     # Pillow turns a TIFF itself, and no other format.
     return pixels if picture.format == "tiff" else _turn(pixels, picture.orientation)
+
+
+def decoded_pixels(header: Header, at_least: int | None = None) -> int:
+    """How many pixels `decode` unpacks; of a JPEG, no more than it returns (but of rare kinds)."""
+    factor = 1
+    if header.format == "jpeg":
+        factor = _reduction(min(header.width, header.height), at_least)
+    return -(-header.width // factor) * -(-header.height // factor)
 
 
 def is_srgb(data: bytes) -> bool:

@@ -215,7 +215,7 @@ def _require_boxes(build: "Build", resolved: Resolved, name: str) -> None:
 
 def _is_boxes(kind: pa.DataType) -> bool:
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return is_list and pa.types.is_floating(kind.value_type)
+    return bool(is_list and pa.types.is_floating(kind.value_type))
 
 
 def _embeddings(build: "Build", resolved: Resolved) -> Iterator[Embedding]:

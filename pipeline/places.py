@@ -11,11 +11,28 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import CurationError, DamagedFile, RecipeError
+from pipeline.keys import digest
 from pipeline.recipe import Recipe
 from pipeline.recipe_errors import first_key
 from pipeline.record import read_manifest
 
-OWN = ("pool", "columns", "verdicts", "shards", "ledger", "work")
+OWN = ("pool", "columns", "requests", "verdicts", "shards", "ledger", "work")
+
+
+def requests_folder(root: str) -> str:
+    """A local folder, made if need be, for answers that scorers of this root have paid for.
+
+    It is `requests/` beside the columns. A database can't live in an object store: for a root
+    there it is a folder in this user's cache, so that answers survive a crash on this machine.
+    """
+    if storage.is_local(root):
+        folder = storage.join(storage.local(root), "requests")
+    else:
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        name = digest(root.encode(), size=8).hex()
+        folder = os.path.join(cache, "pairmill", "requests", name)
+    os.makedirs(folder, exist_ok=True)
+    return folder
 
 
 def check_places(recipe: Recipe, root: str, out: str) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
+from pipeline import gpus
 from pipeline.errors import CurationError
 
 Task = tuple[str, Any]
@@ -58,6 +59,7 @@ class _Worker:
     held: dict[str, Task] = field(default_factory=dict)
     ended: int = 0
     is_waiting: bool = False
+    gpu: str | None = None
 
 
 class Supervisor:
@@ -82,17 +84,18 @@ class Supervisor:
         self._deaths: Counter[str] = Counter()
         self._stillborn = 0
 
-    def run(self, workers: int) -> None:
+    def run(self, workers: int, devices: Sequence[str] = ()) -> None:
         """Return when each task has ended or was given up.
 
-        Raises CurationError when workers can't start or when one reports that it can't go on.
+        Of the GPUs `devices` each worker sees one, and no two the same. Raises CurationError when
+        workers can't start or when one reports that it can't go on.
         """
         workers = min(workers, self._left)
         environment = _environment()
         try:
             while self._left:
                 while len(self._workers) < min(workers, self._left):
-                    self._start(environment)
+                    self._start(environment, self._free(devices))
                 self._listen()
                 self._tick()
             self._dismiss()
@@ -100,9 +103,14 @@ class Supervisor:
             for worker in self._workers.values():
                 _kill(worker.process)
 
-    def _start(self, environment: dict[str, str]) -> None:
+    def _free(self, devices: Sequence[str]) -> str | None:
+        taken = {worker.gpu for worker in self._workers.values()}
+        return next((name for name in devices if name not in taken), None)
+
+    def _start(self, environment: dict[str, str], gpu: str | None) -> None:
         import cloudpickle  # as Beam and Dask do: functions of `__main__` go by value
 
+        seen = {} if gpu is None else {gpus.VARIABLE: gpu}
         ours, theirs = Pipe()
         with theirs:
             handle = theirs.fileno()
@@ -110,10 +118,10 @@ class Supervisor:
                 [sys.executable, "-c", _START, str(handle), str(os.getpid()), *sys.path],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[handle],
-                env=environment,
+                env={**environment, **seen},
                 process_group=0,  # Ctrl-C reaches the supervisor alone; a kill takes grandchildren
             )
-        self._workers[ours] = _Worker(process, ours)
+        self._workers[ours] = _Worker(process, ours, gpu=gpu)
         _send(ours, cloudpickle.dumps(self._main))
 
     def _listen(self) -> None:

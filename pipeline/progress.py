@@ -91,7 +91,11 @@ def outcome(record: dict[str, Any]) -> str:
     """How one task ended, in a few words."""
     if record["status"] == "failed":
         return f"failed: {record['error']}"
-    return f"done in {record['wall_s']:.1f} s"
+    stats = record["stats"]
+    if "wait_s" not in stats:
+        return f"done in {record['wall_s']:.1f} s"
+    parts = f"loading {stats['load_s']:.1f} s, waiting for data {stats['wait_s']:.1f} s"
+    return f"done in {record['wall_s']:.1f} s, of which {parts}"
 
 
 def _per_minute(per_second: float) -> str:

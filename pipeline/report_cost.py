@@ -12,6 +12,7 @@ from pipeline.errors import DamagedFile
 from pipeline.report_html import Content, Html, count, el, join, size, table
 
 _ORDER = ("survey", "ingest", "score", "render", "export")
+_PARTS = ("of it loading", "waiting for data")
 _NAMED = 5  # damaged records
 
 
@@ -25,6 +26,8 @@ class Stage:
     rows: int = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    load_s: float = 0.0
+    wait_s: float = 0.0
     peak_memory_bytes: int = 0
     damaged: list[str] = field(default_factory=list)
 
@@ -38,12 +41,15 @@ class Stage:
             raise ValueError("no status or no stats")
         rows = int(_amount(stats.get("rows", stats.get("samples"))))
         wall_s, cpu_s = _amount(record.get("wall_s")), _amount(record.get("cpu_s"))
+        load_s, wait_s = _amount(stats.get("load_s")), _amount(stats.get("wait_s"))
         memory = int(_amount(record.get("peak_memory_bytes")))
         self.tasks += 1
         self.failed += record["status"] == "failed"
         self.rows += rows
         self.wall_s += wall_s
         self.cpu_s += cpu_s
+        self.load_s += load_s
+        self.wait_s += wait_s
         self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
 
 
@@ -88,10 +94,12 @@ def cost(found: Iterable[Stage]) -> Html:
     listed = list(found)
     if not listed:
         return el("p", "There is no ledger.", class_="soft")
-    head = ("stage", "tasks", "rows", "time", "CPU", "CPU per row", "peak memory")
+    head = ("stage", "tasks", "rows", "time", *_PARTS, "CPU", "CPU per row", "peak memory")
     note = (
         "Times are sums over tasks, which may have run at once. What was done already when a"
         " build was run again is not counted twice; stages of earlier recipes stay listed."
+        " Of scoring it is said how long models were loaded and warmed up, and how long scorers"
+        " waited for images: on the CPU, where nothing is read ahead, all reading and decoding."
     )
     damaged = [path for stage in listed for path in stage.damaged]
     parts: list[Content] = [table(head, _rows(listed)), el("p", note, class_="small soft")]
@@ -110,13 +118,15 @@ def _rows(listed: list[Stage]) -> Iterator[tuple[Content, ...]]:
             count(stage.tasks) + failed,
             count(stage.rows),
             seconds(stage.wall_s),
+            seconds(stage.load_s) if stage.load_s else "–",
+            seconds(stage.wait_s) if stage.wait_s else "–",
             seconds(stage.cpu_s),
             f"{1000 * stage.cpu_s / stage.rows:,.2f} ms" if stage.rows else "–",
             size(stage.peak_memory_bytes) if stage.peak_memory_bytes else "–",
         )
     wall, cpu = sum(stage.wall_s for stage in listed), sum(stage.cpu_s for stage in listed)
     most = max(stage.peak_memory_bytes for stage in listed)
-    total = ["together", "", "", seconds(wall), seconds(cpu), "", size(most)]
+    total = ["together", "", "", seconds(wall), "", "", seconds(cpu), "", size(most)]
     yield tuple(el("b", text) for text in total)
 
 

@@ -218,9 +218,9 @@ def _scorer_errors(sample: Sample, scorers: Sequence[str]) -> Iterator[tuple[Con
 def breakdowns(summary: Summary) -> Html:
     """The share that was kept of each language, source and domain, and of generated images."""
     parts: list[Content] = []
-    if (told := amplification(summary)) is not None:
+    if (change := amplification(summary)) is not None:
         rest = "What holds no evidence counts as not known, so the true shares may be higher."
-        parts.append(el("p", f"Images {told}. {rest}", class_="notice"))
+        parts.append(el("p", f"Images {change}. {rest}", class_="notice"))
     for found in summary["breakdowns"]:
         values = found["values"]
         parts.append(el("h3", f"By {found['column']}"))

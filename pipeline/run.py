@@ -11,11 +11,11 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pipeline import aside, storage
+from pipeline import aside, gpus, storage
 from pipeline.errors import CurationError, RecipeError, ShardsFailed
 from pipeline.progress import LogProgress, Progress
 from pipeline.stage import (
@@ -46,14 +46,21 @@ class Engine:
     """Where a stage runs: `local`, `procs`, `dask` or `beam`; RecipeError if that makes no sense.
 
     `local` works in this process, one task at a time. `procs` uses `workers` processes of this
-    machine. `dask` uses the cluster at `scheduler`. `beam` hands the graph to the runner that
-    `beam_options` name; machines other than this one must see the same files.
+    machine, or one for each of `gpus`, which sees no other. `dask` uses the cluster at
+    `scheduler`. `beam` hands the graph to the runner that `beam_options` name; machines other than
+    this one must see the same files.
     """
 
     name: str = "local"
     workers: int = 1
     scheduler: str | None = None
     beam_options: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+
+    def for_device(self, device: str) -> "Engine":
+        """This engine for work on the CPU, or, where it has processes here, one for each GPU."""
+        found = gpus.visible() if device != "cpu" and self.name == "procs" else ()
+        return replace(self, workers=len(found), gpus=found) if found else self
 
     def __post_init__(self) -> None:
         problem = _problem(self)
@@ -170,7 +177,7 @@ def _run_procs(stage: Stage, tasks: Sequence[Task], engine: Engine, watch: _Watc
     from pipeline.procs import Supervisor
 
     main = partial(_work_through, stage, watch.run)
-    Supervisor(tasks, main, on_lost=watch.lose, tick=watch.poll).run(engine.workers)
+    Supervisor(tasks, main, on_lost=watch.lose, tick=watch.poll).run(engine.workers, engine.gpus)
 
 
 def _work_through(stage: Stage, run: str) -> None:

@@ -1,38 +1,56 @@
 """Score one shard: read its tar once, decode each image once, run every scorer that is due.
 
 This harness is the one place that turns a scorer's exception into NULL with a reason: a failing
-batch is halved until the sample that poisons it stands alone.
+batch is halved until the sample that poisons it stands alone. When memory runs out, batches
+become smaller for a while, and the record of the shard says so.
 """
 
+import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from pipeline import decoding, shards
+from pipeline import decoding, score_input
 from pipeline.asked import asked_rows, known_values
-from pipeline.columns import problem_of, values_of
-from pipeline.errors import DamagedFile
+from pipeline.columns import problem_of
 from pipeline.fitting import Fitted, fitted_path, read_fitted
 from pipeline.instances import FIELDS, Instance
-from pipeline.pool import BASE, Shard, read_base, tar_path
+from pipeline.places import requests_folder
+from pipeline.pool import Shard
+from pipeline.score_input import Chunk, Feed, Look, Rows, are_many
+from pipeline.score_memory import Room, is_out_of_memory, with_batch_size
 
-CHUNK = 32  # samples decoded at a time, when no scorer wants larger batches
-CHUNK_PIXELS = 32_000_000  # and never more pixels at once than this, one image excepted
+MOST_THREADS = 8  # that decode for one process
 _DETAIL = 200
-_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, torch's
 
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """What a worker needs to score any shard of a pool: scorers of one pass, in order."""
+    """What a worker needs to score any shard of a pool: scorers of one pass, in order.
+
+    `processes` is how many of them share the cores of a machine where each has a GPU of its own.
+    """
 
     root: str
     instances: tuple[Instance, ...]
     max_pixels: int = decoding.MAX_PIXELS
+    processes: int = 1
+
+    @property
+    def threads(self) -> int:
+        """How many threads decode while the model runs.
+
+        On the CPU none: there is a process for each core, and what it computes is one thread's.
+        """
+        if all(instance.device == "cpu" for instance in self.instances):
+            return 0
+        return min(MOST_THREADS, max(1, len(os.sched_getaffinity(0)) // self.processes))
 
 
 def stale(job: ScoreJob, shard: Shard) -> list[Instance]:
@@ -41,156 +59,79 @@ def stale(job: ScoreJob, shard: Shard) -> list[Instance]:
 
 
 def score_shard(shard: Shard, job: ScoreJob) -> dict[str, Any]:
-    """Bring the columns of one shard up to date; returns counts for the ledger.
+    """Bring the columns of one shard up to date; returns counts and times for the ledger.
 
-    Safe to repeat, and to run on the same shard twice at once. Raises DamagedFile when the pool
-    or a column it reads is not what the index says.
+    Safe to repeat, and to run on the same shard twice at once. Memory: a chunk of images, two
+    where threads work ahead, and for each scorer a batch that waits; each of these is bounded.
+    Raises DamagedFile when the pool or a column it reads is not what the index says.
     """
     due = stale(job, shard)
     results = {instance.name: Result.of(instance, shard) for instance in due}
+    times: dict[str, float] = {}
     if due:
-        rows = Rows.read(job, shard, due)
+        rows = Rows.read(job.root, shard, due)
         for result in results.values():
             result.recall(rows)
+        feed = _feed(job, rows, results)
+        started = time.perf_counter()
+        for result in results.values():
             result.prepare(rows)
             rows.columns |= result.values
-        waits = {name for name, result in results.items() if not result.is_read_by(due)}
-        for chunk in _chunks(job, shard, rows, results):
+        times["load_s"] = round(time.perf_counter() - started, 3)
+        _score(feed, results)
+        times["wait_s"] = round(feed.waited_s, 3)
+        for result in results.values():
+            result.write(shard)
+    scorers = {name: result.summary() for name, result in results.items()}
+    return {"rows": shard.rows, "scorers": scorers, **times}
+
+
+def _feed(job: ScoreJob, rows: Rows, results: Mapping[str, "Result"]) -> Feed:
+    asked: dict[int, list[Look]] = {}
+    for result in results.values():
+        for row in result.open_rows(rows):
+            asked.setdefault(row, [])
+        for row in result.looks_at(rows):
+            asked[row].append(result.look)
+    sizes = [getattr(result.instance.scorer, "batch_size", 0) for result in results.values()]
+    return Feed(
+        rows,
+        asked,
+        has_images=any(result.instance.reads_pixels for result in results.values()),
+        limit=max(score_input.CHUNK, *sizes),
+        max_pixels=job.max_pixels,
+        threads=job.threads,
+    )
+
+
+def _score(feed: Feed, results: Mapping[str, "Result"]) -> None:
+    due = [result.instance for result in results.values()]
+    waits = {name for name, result in results.items() if not result.is_read_by(due)}
+    with closing(feed.chunks()) as chunks:
+        for chunk in chunks:
             for name, result in results.items():
-                result.add(chunk, rows)
+                result.add(chunk, feed.rows)
                 if name not in waits:
                     result.flush()
-        for result in results.values():
-            result.flush()
-            result.write(shard)
-    return {"rows": shard.rows, "scorers": {name: r.summary() for name, r in results.items()}}
+    for result in results.values():
+        result.flush()
 
 
-@dataclass
-class Rows:
-    """Columns of a shard's rows that the scorers due read, as lists; `ok` rows can be scored."""
-
-    shard: Shard
-    ok: list[bool]
-    shas: list[bytes | None]
-    columns: dict[str, list[Any]]
-    stored: list[bool]
-    keys: list[bytes]
-
-    @classmethod
-    def read(cls, job: ScoreJob, shard: Shard, due: Sequence[Instance]) -> "Rows":
-        wanted = {name for i in due for name in i.scorer.reads if name not in FIELDS}
-        from_base = [name for name in BASE.names if name in wanted]
-        needed = ["key", "failed", "extension", "image_sha256"]
-        base = read_base(job.root, shard, [*dict.fromkeys([*needed, *from_base])])
-        columns = {name: base[name].to_pylist() for name in from_base}
-        sets = {name: s for i in due for name, s in i.inputs.items() if name in wanted}
-        written = {name for i in due for name in i.columns.schema.names}
-        for name, column_set in sets.items():
-            if name not in written:
-                columns[name] = values_of(column_set.read(shard, [name])[name])
-        return cls(
-            shard=shard,
-            ok=base["failed"].is_null().to_pylist(),
-            shas=base["image_sha256"].to_pylist(),
-            columns=columns,
-            stored=base["extension"].is_valid().to_pylist(),
-            keys=base["key"].to_pylist(),
-        )
+def is_retriable(error: Exception) -> bool:
+    """Whether an error says that the same may well go right another time: nobody answers."""
+    return bool(getattr(error, "retriable", False))
 
 
-@dataclass
-class Chunk:
-    """Some rows of a shard with their image bytes; decodes each image once per request.
-
-    A class with state because decoding is lazy: an image nobody asks for is never decoded.
-    """
-
-    rows: Sequence[int]
-    data: Mapping[int, bytes]
-    max_pixels: int
-    _decoded: dict[tuple[int, int | None], Any] = field(default_factory=dict)
-    _headers: dict[int, Any] = field(default_factory=dict)
-
-    def value(self, row: int, name: str, request: int | None) -> Any:
-        """A decoded field of a row; None when it has no image, Unreadable (as value) when bad."""
-        data = self.data.get(row)
-        if data is None or name == "image_bytes":
-            return data
-        if name == "header":
-            return self._header(row, data)
-        slot = (row, request)
-        if slot not in self._decoded:
-            self._decoded[slot] = _or_reason(
-                lambda: decoding.decode(data, request, max_pixels=self.max_pixels)
-            )
-        return self._decoded[slot]
-
-    def _header(self, row: int, data: bytes) -> Any:
-        if row not in self._headers:
-            self._headers[row] = _or_reason(
-                lambda: decoding.read_header(data, max_pixels=self.max_pixels)
-            )
-        return self._headers[row]
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:_DETAIL]
 
 
-def _weight(taken: tuple[int, list[Any]]) -> int:
-    """Pixels that a row keeps in memory while it waits."""
-    return sum(value.size // 3 for value in taken[1] if isinstance(value, np.ndarray))
-
-
-def _or_reason(read: Callable[[], Any]) -> Any:
+def _prepared(scorer: Any, image: decoding.Pixels) -> Any:
+    """What the model needs of an image; where that fails, the image: its batch will say why."""
     try:
-        return read()
-    except decoding.Unreadable as error:
-        return error
-
-
-def _chunks(
-    job: ScoreJob, shard: Shard, rows: Rows, results: Mapping[str, "Result"]
-) -> Iterator[Chunk]:
-    """The rows that some scorer asks for, in order, in chunks of bounded size."""
-    due = [result.instance for result in results.values()]
-    limit = max([CHUNK, *(getattr(i.scorer, "batch_size", 0) for i in due)])
-    pixels = any(instance.reads_pixels for instance in due)
-    asked = {row for result in results.values() for row in result.open_rows(rows)}
-    data: dict[int, bytes] = {}
-    pending: list[int] = []
-    weight = 0
-    for row, image in _images(job, shard, rows) if pixels else ((r, None) for r in sorted(asked)):
-        if row not in asked:
-            continue
-        size = 0 if image is None else _pixels(image, job.max_pixels)
-        if pending and (len(pending) >= limit or weight + size > CHUNK_PIXELS):
-            yield Chunk(pending, data, job.max_pixels)
-            pending, data, weight = [], {}, 0
-        pending.append(row)
-        weight += size
-        if image is not None:
-            data[row] = image
-    if pending:
-        yield Chunk(pending, data, job.max_pixels)
-
-
-def _pixels(image: bytes, max_pixels: int) -> int:
-    header = _or_reason(lambda: decoding.read_header(image, max_pixels=max_pixels))
-    return 0 if isinstance(header, decoding.Unreadable) else header.width * header.height
-
-
-def _images(job: ScoreJob, shard: Shard, rows: Rows) -> Iterator[tuple[int, bytes | None]]:
-    """(row, image bytes) for every row in order; rows without a sample have none."""
-    path = tar_path(job.root, shard.name)
-    samples = shards.read_shard(path)
-    extensions = read_base(job.root, shard, ["extension"])["extension"].to_pylist()
-    for row, extension in enumerate(extensions):
-        if extension is None:
-            yield row, None
-            continue
-        sample = next(samples, None)
-        if sample is None or sample.key != rows.keys[row].hex() or extension not in sample.parts:
-            found = "its end" if sample is None else sample.detail or sample.key
-            raise DamagedFile(f"{path}: expected sample {rows.keys[row].hex()}, found {found}")
-        yield row, sample.parts[extension]
+        return scorer.prepare_image(image)
+    except Exception:  # noqa: BLE001 (the named place; see the module's docstring)
+        return image
 
 
 @dataclass
@@ -210,6 +151,19 @@ class Result:
     repeats: list[tuple[int, int]] = field(default_factory=list)
     scored: int = 0
     fitted: Fitted | None = None
+    scorer: Any = None
+    score_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.scorer = self.instance.scorer
+        size = max(1, getattr(self.scorer, "batch_size", score_input.CHUNK))
+        self.room = Room.of(size)
+        ahead = hasattr(self.scorer, "prepare_image")
+        self.look = Look(
+            self.instance.name,
+            getattr(self.scorer, "image_request", None),
+            partial(_prepared, self.scorer) if ahead else None,
+        )
 
     @classmethod
     def of(cls, instance: Instance, shard: Shard) -> "Result":
@@ -248,22 +202,37 @@ class Result:
             if open_ and (rows.stored[row] or not stored_only):
                 yield row
 
+    def looks_at(self, rows: Rows) -> Iterator[int]:
+        """Rows whose image this scorer is sure to look at, as far as can be known beforehand."""
+        if "image" not in self.instance.scorer.reads:
+            return
+        read = [rows.columns[n] for n in self.instance.scorer.reads if n in rows.columns]
+        first = dict(self.first)
+        for row in self.open_rows(rows):
+            sha = self._sha(row, rows)
+            is_repeat = sha is not None and first.setdefault(sha, row) != row
+            if not is_repeat and all(values[row] is not None for values in read):
+                yield row
+
     def prepare(self, rows: Rows) -> None:
         """Let a scorer load its model if there is work for it; what it raises fails the shard."""
-        prepare = getattr(self.instance.scorer, "prepare", None)
         if next(self.open_rows(rows), None) is None:
             return
         if self.instance.is_fitted:
             self.fitted = read_fitted(fitted_path(self.instance.columns))
-        if prepare is not None:
-            prepare()
+        self._ready(self.scorer)
+
+    def _ready(self, scorer: Any) -> None:
+        if hasattr(scorer, "keep_in"):
+            scorer.keep_in(requests_folder(self.instance.columns.root))
+        if hasattr(scorer, "prepare"):
+            scorer.prepare()
 
     def add(self, chunk: Chunk, rows: Rows) -> None:
         """Take the rows of a chunk that hold everything the scorer reads; score full batches.
 
         What makes no full batch waits for the next chunk, or for `flush`.
         """
-        size = max(1, getattr(self.instance.scorer, "batch_size", CHUNK))
         for row in chunk.rows:
             if not (rows.ok[row] and self.asked[row]) or self.done[row]:
                 continue
@@ -274,9 +243,9 @@ class Result:
             values = self._values(row, chunk, rows)
             if values is not None:
                 self.waiting.append((row, values))
-            if len(self.waiting) == size:
+            if len(self.waiting) == self.room.most:
                 self._score_waiting()
-        if sum(map(_weight, self.waiting)) > CHUNK_PIXELS:
+        if are_many(values for _, values in self.waiting):
             self._score_waiting()
 
     def flush(self) -> None:
@@ -294,10 +263,10 @@ class Result:
 
     def _values(self, row: int, chunk: Chunk, rows: Rows) -> list[Any] | None:
         """What the scorer reads of a row, in its order; None when something is missing."""
-        request = getattr(self.instance.scorer, "image_request", None)
         found = []
         for name in self.instance.scorer.reads:
-            value = chunk.value(row, name, request) if name in FIELDS else rows.columns[name][row]
+            in_file = name in FIELDS
+            value = chunk.value(row, name, self.look) if in_file else rows.columns[name][row]
             if isinstance(value, decoding.Unreadable):
                 self.errors[row] = str(value)[:_DETAIL]
                 return None
@@ -307,45 +276,85 @@ class Result:
         return found
 
     def _score_waiting(self) -> None:
-        if self.waiting:
-            self._score_batch(self.waiting)
-        self.waiting = []
+        started = time.perf_counter()
+        while self.waiting:
+            batch = self.waiting[: self.room.now]
+            if self._has_room(batch):
+                del self.waiting[: len(batch)]
+        self.score_s += time.perf_counter() - started
 
-    def _score_batch(self, ready: Sequence[tuple[int, list[Any]]]) -> None:
+    def _has_room(self, ready: Sequence[tuple[int, list[Any]]]) -> bool:
+        """Score some samples; if memory runs out, make batches smaller and return False."""
+        try:
+            self._resize()
+            self.scored += self._score_batch(ready)
+        except Exception as error:
+            if not is_out_of_memory(error) or self.room.now == 1:
+                raise
+        else:
+            self.room.fits()
+            return True
+        self.room.fall()  # here, where the error no longer holds on to what filled the memory
+        return False
+
+    def _resize(self) -> None:
+        """Have the scorer pad its batches to what there is room for."""
+        size = getattr(self.scorer, "batch_size", None)
+        if size is None or max(1, size) == self.room.now:
+            return
+        original = self.instance.scorer
+        is_whole = self.room.now == self.room.most
+        self.scorer = original if is_whole else with_batch_size(original, self.room.now)
+        if self.scorer is not original:
+            self._ready(self.scorer)
+
+    def _score_batch(self, ready: Sequence[tuple[int, list[Any]]]) -> int:
+        """Score a batch, or its halves where one of its samples spoils it; returns rows scored."""
         columns = zip(*(values for _, values in ready), strict=True)
         names = self.instance.scorer.reads
         batch = {n: list(column) for n, column in zip(names, columns, strict=True)}
         try:
             scores = self._call(batch)
         except Exception as error:  # the named place; see the module's docstring
-            if len(ready) > 1:
-                middle = len(ready) // 2
-                self._score_batch(ready[:middle])
-                self._score_batch(ready[middle:])
-            elif type(error).__name__ in _OUT_OF_MEMORY:
-                raise  # that is no fault of the sample, and not so the next time
-            else:
-                self.errors[ready[0][0]] = f"{type(error).__name__}: {error}"[:_DETAIL]
-            return
-        self._keep([row for row, _ in ready], scores)
+            if is_out_of_memory(error) or is_retriable(error):
+                raise  # that is no fault of the sample
+            if len(ready) == 1:
+                self.errors[ready[0][0]] = _described(error)
+                return 0
+        else:
+            return self._keep([row for row, _ in ready], scores)
+        middle = len(ready) // 2
+        return self._score_batch(ready[:middle]) + self._score_batch(ready[middle:])
 
     def _call(self, batch: dict[str, list[Any]]) -> Mapping[str, Sequence[Any]]:
         fitted = () if self.fitted is None else (self.fitted,)
-        scores: Mapping[str, Sequence[Any]] = self.instance.scorer(batch, *fitted)
+        scores: Mapping[str, Sequence[Any]] = self.scorer(batch, *fitted)
         return scores
 
-    def _keep(self, rows: Sequence[int], scores: Mapping[str, Sequence[Any]]) -> None:
-        self.scored += len(rows)
-        for field_ in self.instance.scorer.writes:
+    def _keep(self, rows: Sequence[int], scores: Mapping[str, Sequence[Any]]) -> int:
+        """Take the values; a row whose first value is an exception gets its reason, and none.
+
+        One that is retriable fails the shard: NULL would stay, and say what is not true.
+        """
+        refused: dict[int, Exception] = {}
+        for number, field_ in enumerate(self.instance.scorer.writes):
             column = scores[field_.name]
             if len(column) != len(rows):
                 raise ValueError(
                     f"scorer {self.instance.name!r} returned {len(column)} values of"
                     f" {field_.name!r} for {len(rows)} samples"
                 )
-            name = self.instance.renames.get(field_.name, field_.name)
+            values = self.values[self.instance.renames.get(field_.name, field_.name)]
             for row, value in zip(rows, column, strict=True):
-                self.values[name][row] = value
+                if number == 0 and isinstance(value, Exception):
+                    if is_retriable(value):
+                        raise value
+                    refused[row] = value
+                elif row not in refused:
+                    values[row] = value
+        for row, reason in refused.items():
+            self.errors[row] = _described(reason)
+        return len(rows) - len(refused)
 
     def write(self, shard: Shard) -> None:
         """Write the columns; what a scorer is not asked for is NULL without a reason."""
@@ -372,6 +381,16 @@ class Result:
                         values[row] = None
 
     def summary(self) -> dict[str, Any]:
-        """Counts for the ledger: rows scored, and failures by the first word of their reason."""
+        """For the ledger: rows scored, failures by the first word of their reason, and time.
+
+        `smallest_batch` is there when memory ran out: values of a model that pads its batches to
+        another shape may differ from others in the last digits.
+        """
         reasons = Counter(e.partition(":")[0] for e in self.errors if e is not None)
-        return {"scored": self.scored, "failed": dict(sorted(reasons.items()))}
+        fell = {} if self.room.least == self.room.most else {"smallest_batch": self.room.least}
+        return {
+            "scored": self.scored,
+            "failed": dict(sorted(reasons.items())),
+            "score_s": round(self.score_s, 3),
+            **fell,
+        }

@@ -45,6 +45,7 @@ def check(out: str) -> str:
     return (
         f"{out}: all is as promised: {record.pool.rows:,} rows in {len(record.pool.shards)} pool"
         f" shards, {len(record.scorers)} column sets, {shards} training shards"
+        + "".join(f"\n  {note}" for note in smaller_batches(record))
     )
 
 
@@ -94,6 +95,28 @@ def column_problems(record: BuildRecord) -> Iterator[str]:
                 columns.read(shard)
             except DamagedFile as error:
                 yield str(error)
+
+
+def smaller_batches(record: BuildRecord) -> Iterator[str]:
+    """Shards scored in smaller batches because memory ran out, as the ledger of this build says.
+
+    No promise is broken by that, but for a model's last digits: another shape, other kernels.
+    """
+    folder = storage.join(record.out, "ledger")
+    names = storage.files_below(folder) if storage.exists(folder) else []
+    for name in sorted(name for name in names if name.startswith("score")):
+        try:
+            scorers = storage.read_fields(storage.join(folder, name), "stats")["stats"]["scorers"]
+            found = {
+                scorer: said["smallest_batch"]
+                for scorer, said in scorers.items()
+                if scorer in record.scorers and "smallest_batch" in said
+            }
+        except (CurationError, FileNotFoundError, KeyError, TypeError, AttributeError):
+            continue  # of another kind, failed, or damaged: the report names those
+        shard = name.rpartition("/")[2].removesuffix(".json")
+        for scorer, size in found.items():
+            yield f"shard {shard}: {scorer} ran out of memory, batches fell to {size}"
 
 
 def verdict_problems(record: BuildRecord) -> Iterator[str]:

@@ -34,6 +34,15 @@ def test_a_line_per_shard_with_count_rate_and_time_left(caplog: pytest.LogCaptur
     assert (first.levelno, second.levelno) == (logging.INFO, logging.WARNING)
 
 
+def test_a_line_of_scoring_says_how_long_was_loaded_and_waited(caplog):
+    with caplog.at_level(logging.INFO):
+        progress = LogProgress()
+        progress.begin("score clip", 3)
+        progress.ended("00000", DONE | {"stats": {"rows": 9, "load_s": 1.26, "wait_s": 0.04}})
+    line = "done in 2.0 s, of which loading 1.3 s, waiting for data 0.0 s (1 of 3, "
+    assert line in caplog.records[0].getMessage()
+
+
 def test_a_bar_leaves_failures_on_the_screen() -> None:
     stream = Terminal()
     show(BarProgress(stream))

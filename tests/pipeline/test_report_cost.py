@@ -1,6 +1,7 @@
 """What a build cost, also where records of its ledger are damaged."""
 
 import json
+import re
 
 import pytest
 
@@ -19,6 +20,7 @@ DAMAGED = [
     '{"status": "done", "cpu_s": Infinity}',
     '{"status": "done", "peak_memory_bytes": -1}',
     '{"status": "done", "stats": [1]}',
+    '{"status": "done", "stats": {"wait_s": -1}}',
     '{"status": "done", "stats": {"rows": {}}}',
     f'{{"status": "done", "wall_s": 1{"0" * 400}}}',
 ]
@@ -44,6 +46,16 @@ def test_tasks_of_a_stage_are_summed_up(write, tmp_path):
     assert (stage.tasks, stage.failed, stage.rows) == (2, 1, 4)
     assert (stage.wall_s, stage.cpu_s, stage.peak_memory_bytes) == (2.0, 1.5, 10)
     assert "Damaged" not in cost([stage])
+
+
+def test_loading_and_waiting_are_shown_apart(write, tmp_path):
+    write("1", json.dumps(DONE | {"stats": {"rows": 4, "load_s": 3.0, "wait_s": 0.25}}))
+    write("2", json.dumps(DONE | {"stats": {"rows": 4, "load_s": 0.0, "wait_s": 0.5}}))
+    (stage,) = stages(str(tmp_path))
+    assert (stage.load_s, stage.wait_s) == (3.0, 0.75)
+    page = str(cost([stage]))
+    assert "of it loading" in page
+    assert re.search(r"3\.0 s</td>\s*<td[^>]*>0\.8 s", page)
 
 
 @pytest.mark.parametrize("text", DAMAGED)

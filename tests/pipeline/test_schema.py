@@ -162,3 +162,20 @@ def test_the_recipes_of_the_repository_fit():
     for path in sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")):
         data = parse_yaml(path.read_bytes(), path.name).data
         assert [e.message for e in Draft202012Validator(schema).iter_errors(data)] == [], path
+
+
+def test_nothing_in_the_schema_refers_to_what_is_not_there():
+    def references(part):
+        if isinstance(part, dict):
+            if "$ref" in part:
+                yield part["$ref"]
+            part = list(part.values())
+        if isinstance(part, list):
+            for one in part:
+                yield from references(one)
+
+    from pipeline.catalog import parameter_schemas
+
+    whole = recipe_schema(parameter_schemas())
+    assert all(name.startswith("#/$defs/") for name in references(whole))
+    assert {name.rpartition("/")[2] for name in references(whole)} <= set(whole["$defs"])

@@ -33,8 +33,8 @@ def test_a_poison_sample_costs_itself_alone(make_build):
 
 
 def test_batches_are_full_whatever_the_chunks_and_the_missing_rows(make_build, monkeypatch):
-    monkeypatch.setattr("pipeline.score.CHUNK", 3)
-    monkeypatch.setattr("pipeline.score.CHUNK_PIXELS", 3 * 96 * 64)
+    monkeypatch.setattr("pipeline.score_input.CHUNK", 3)
+    monkeypatch.setattr("pipeline.score_input.CHUNK_PIXELS", 3 * 96 * 64)
     build = make_build(
         recipe(mine("Area", name="area") + mine("Batched")),
         after="ingest",
@@ -47,7 +47,7 @@ def test_batches_are_full_whatever_the_chunks_and_the_missing_rows(make_build, m
 
 
 def test_a_scorer_may_read_what_another_of_its_pass_writes(make_build, monkeypatch):
-    monkeypatch.setattr("pipeline.score.CHUNK", 3)
+    monkeypatch.setattr("pipeline.score_input.CHUNK", 3)
     after = mine("AfterLength", name="after")
     build = make_build(recipe(mine("Batched", ", batch_size: 5") + after), after="ingest")
     build.score()
