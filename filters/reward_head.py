@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filters import reward_side
+
 Floats = npt.NDArray[np.float32]
 
 SHIPPED = "shipped"
@@ -36,7 +38,8 @@ class Head:
     """A head as stored: `weights` holds the arrays by name, `meta` what the training said.
 
     Scores are `out @ relu(hidden @ x + hidden_bias) + bias + cosine * (v . t)`, or, without hidden
-    units, `out @ x + ...`, for x the concatenation of `blocks`. One score for each criterion.
+    units, `out @ x + ...`, for x the concatenation of `blocks`. One score for each criterion. With
+    side networks v and t are what `reward_side.beside` makes of the encoder's.
     """
 
     blocks: tuple[str, ...]
@@ -47,6 +50,11 @@ class Head:
     encoder_digest: str
     meta: Mapping[str, Any]
     weights: Mapping[str, Floats]
+
+    @property
+    def has_side(self) -> bool:
+        """Whether it looks at the encoder's own layers, and not at its vectors alone."""
+        return bool(reward_side.arrays_of(self.weights))
 
     def scores(self, images: Floats, texts: Floats) -> Floats:
         """Scores [n, criteria] of unit vectors [n, d]; log odds: only differences mean something.
@@ -189,8 +197,11 @@ def _problem(head: Head) -> str | None:
         shapes |= {"hidden": (units, inputs), "hidden_bias": (units,), "out": (outputs, units)}
     else:
         shapes["out"] = (outputs, inputs)
-    if set(head.weights) != set(shapes):
+    beside = reward_side.arrays_of(head.weights)
+    if set(head.weights) - set(beside) != set(shapes):
         return f"arrays {', '.join(sorted(head.weights))}, wanted {', '.join(sorted(shapes))}"
+    if beside and (problem := reward_side.problem(beside, head.dimension)):
+        return problem
     for name, shape in shapes.items():
         if head.weights[name].shape != shape:
             return f"{name} has the shape {head.weights[name].shape}, wanted {shape}"

@@ -172,7 +172,7 @@ def _vectors(made: Pool, record: BuildRecord | None, rows: Sequence[Captioned]) 
     stored = None if record is None else record.columns.get("clip_image")
     if stored is not None:
         return _stored(made, stored, rows)
-    return _computed(made, choose_encoder("embedded"), rows)
+    return _computed(made, choose_encoder(), rows)
 
 
 def _stored(made: Pool, columns: ColumnSet, rows: Sequence[Captioned]) -> Floats:

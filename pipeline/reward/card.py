@@ -25,6 +25,11 @@ def card_page(card: Json) -> str:
             section("By criterion", _criteria(figures), anchor="criteria"),
             section("By kind", _kinds(figures, data["left_out"]), anchor="kinds"),
             section("Calibration", _calibration(figures), anchor="calibration"),
+            *(
+                [section("Judge", _judge(card["teacher"]), anchor="judge")]
+                if "teacher" in card
+                else []
+            ),
             section("Training", _training(card), anchor="training"),
             section("Configuration", el("pre", card["configuration"]), anchor="configuration"),
         ]
@@ -115,6 +120,21 @@ def _calibration(figures: Json) -> Html:
     )
     shown = table(["Confidence", "comparisons", "mean confidence", "accuracy"], rows)
     return join([el("p", note), _chart(bins), shown])
+
+
+def _judge(teacher: Json) -> Html:
+    """How far the order of hard negatives has become that of the judge."""
+    name = " ".join(filter(None, (teacher["judge"], teacher["prompt"]))) or "a judge without a name"
+    anchors = ", ".join(f"{part} {count(size)}" for part, size in teacher["anchors"].items())
+    note = (
+        f"{count(teacher['answers'])} answers of {name}. Anchors with hard negatives: {anchors}."
+        " Kendall's tau with the judge within the hard negatives of anchors not seen in training:"
+    )
+    rows = [
+        [one["anchor"], count(one["anchors"]), _told(one["before"]), _told(one["after"])]
+        for one in teacher["tau"]
+    ]
+    return join([el("p", note), table(["Anchor", "anchors", "of the cosine", "of the head"], rows)])
 
 
 def _chart(bins: Sequence[Json]) -> Html:

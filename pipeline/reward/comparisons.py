@@ -94,6 +94,12 @@ def groups_of(comparisons: Sequence[Comparison]) -> list[str]:
     return [top(one.image) for one in comparisons]
 
 
+def side_of(group: str, validation: float, test: float, seed: int) -> int:
+    """The part of one group: 0 for training, 1 for validation, 2 for test."""
+    share = draw(group.encode("utf-8", "surrogatepass"), seed, "reward-split")
+    return 2 if share < test else 1 if share < test + validation else 0
+
+
 def split_of(
     groups: Sequence[str], validation: float, test: float, seed: int
 ) -> npt.NDArray[np.int64]:
@@ -101,12 +107,8 @@ def split_of(
 
     Raises CurationError when one of them would be empty.
     """
-    drawn = {
-        name: draw(name.encode("utf-8", "surrogatepass"), seed, "reward-split")
-        for name in set(groups)
-    }
-    shares = np.array([drawn[name] for name in groups])
-    sides = np.where(shares < test, 2, np.where(shares < test + validation, 1, 0))
+    drawn = {name: side_of(name, validation, test, seed) for name in set(groups)}
+    sides = np.array([drawn[name] for name in groups])
     for number, name in enumerate(SPLITS):
         if not (sides == number).any():
             raise CurationError(

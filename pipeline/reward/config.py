@@ -1,11 +1,20 @@
 """The configuration of a training: one strict YAML file, refused with file:line:column."""
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from pipeline.recipe_errors import problems_of, wrong_value
+from pipeline.errors import RecipeError
+from pipeline.recipe_errors import SCORER, problems_of, wrong_value
 from pipeline.recipe_sections import Count, Name, Path, Section, Seed, Text
 from pipeline.yaml_reader import Document, Problem, read_yaml
 
@@ -35,13 +44,43 @@ class Images(Section):
     """A pool, or the output directory of a build; references are keys."""
     folder: Path | None = None
     """A folder; references are paths below it."""
+    column: Name | None = None
+    """The column in which the build at `pool` holds the encoder's vectors of its images."""
+
+
+def _as_model(value: object) -> object:
+    return {"model": value} if isinstance(value, str) else value
+
+
+class EncoderOptions(Section):
+    """A dual encoder: the parameters that the scorer `clip` has, too."""
+
+    model: Text = "embedded"
+    """`embedded`, a name of open_clip, or `local-dir:PATH`."""
+    weights: Path | None = None
+    """Other heads for `embedded`, as `pairmill filter train` writes them."""
+    pretrained: Text | None = None
+    """A tag of open_clip, or the path of a weights file."""
+    preprocess_tag: Text | None = None
+    """The tag whose preprocessing a weights file shares."""
+    sha256: Text | None = None
+    """Pins the weights."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the model while it encodes."""
+    batch_size: Count = 32
+    """Images or texts encoded at once."""
+
+
+EncoderChoice = Annotated[EncoderOptions, BeforeValidator(_as_model)]
 
 
 class HeadOptions(Section):
     """The network over the vectors v and t of image and text."""
 
-    kind: Literal["linear", "mlp"] = "mlp"
-    """One layer, or two."""
+    kind: Literal["linear", "mlp", "side"] = "mlp"
+    """One layer, or two; or a network beside the encoder's own layers, and then one layer."""
+    rank: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Width of the network beside the encoder."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of the first of two layers."""
     blocks: Annotated[tuple[Block, ...], Field(strict=False, min_length=1)] = (
@@ -84,25 +123,49 @@ class SplitOptions(Section):
     """Of the split."""
 
 
-class RewardConfig(Section):
-    """What a reward head learns from, and how."""
+class JudgeOptions(Section):
+    """A scorer as a judge: its name, and beside it the parameters that a recipe would give it."""
 
-    preferences: Annotated[tuple[Preferences, ...], Field(strict=False, min_length=1)]
-    """Files of preferences."""
-    images: Images = Images()
-    """Where the images are."""
-    encoder: Text = "embedded"
-    """The frozen encoder of the vectors."""
-    criteria: dict[Name, Weight] = Field(default={})
-    """Criteria with their weights in the reward; by default all there are, with equal weights."""
-    leave_out: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    """Kinds of worse captions that are not learnt from; the card still reports them."""
-    head: HeadOptions = HeadOptions()
-    """The network."""
-    training: TrainingOptions = TrainingOptions()
-    """How it is trained."""
-    split: SplitOptions = SplitOptions()
-    """Which images are held out."""
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
+
+    scorer: Annotated[str, StringConstraints(pattern=SCORER)]
+    """A scorer of recipes that reads an image and a text, or package.module:Class."""
+    column: Name | None = None
+    """The number that is its answer; by default the first column that it writes."""
+
+
+class TeacherOptions(Section):
+    """A dear judge, whose order of hard negatives the head learns."""
+
+    scores: Path | None = None
+    """Its answers: JSON lines or Parquet of image, text, score and optionally judge, prompt."""
+    judge: JudgeOptions | None = None
+    """Or who is asked, about the captions nearest to each image; answers are kept."""
+    weight: Weight = 1.0
+    """Of its loss beside that of the comparisons."""
+    hard: Annotated[int, Field(ge=1, le=256)] = 16
+    """Hard negatives of an anchor: those to which the encoder gives the highest cosines."""
+    easy: Annotated[int, Field(ge=0, le=4096)] = 16
+    """Negatives drawn for an anchor in every epoch, of which no order is asked."""
+    temperature: Weight = 1.0
+    """Rewards are divided by it; at 1 they are log strengths, as in the comparisons."""
+    criterion: Name | None = None
+    """What the judge judges; by default the reward, which is the mean of all criteria."""
+    anchors: Count = 2000
+    """Images that a judge is asked about at most, those with the smallest draws."""
+    texts: bool = True
+    """Rank the images of a text, too."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.scores is None) == (self.judge is None):
+            raise ValueError("give either 'scores' or 'judge'")
+        return self
+
+
+class Configuration(Section):
+    """The whole of a file, which knows where in it each value stands."""
 
     _document: Document = PrivateAttr()
 
@@ -118,19 +181,50 @@ class RewardConfig(Section):
         folder = os.path.dirname(os.path.abspath(self._document.name))
         return os.path.join(folder, os.path.expanduser(path))
 
-    def error(self, message: str, *path: str | int) -> Exception:
+    def error(self, message: str, *path: str | int) -> RecipeError:
         """An error about a value, with its file:line:column."""
         return self._document.error([Problem(message, path)])
 
 
+class RewardConfig(Configuration):
+    """What a reward head learns from, and how."""
+
+    preferences: Annotated[tuple[Preferences, ...], Field(strict=False, min_length=1)]
+    """Files of preferences."""
+    images: Images = Images()
+    """Where the images are."""
+    encoder: EncoderChoice = EncoderOptions()
+    """The frozen encoder of the vectors: its name, or its parameters."""
+    criteria: dict[Name, Weight] = Field(default={})
+    """Criteria with their weights in the reward; by default all there are, with equal weights."""
+    leave_out: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    """Kinds of worse captions that are not learnt from; the card still reports them."""
+    head: HeadOptions = HeadOptions()
+    """The network."""
+    teacher: TeacherOptions | None = None
+    """A judge that it learns from beside the preferences."""
+    training: TrainingOptions = TrainingOptions()
+    """How it is trained."""
+    split: SplitOptions = SplitOptions()
+    """Which images are held out."""
+
+
+Kind = TypeVar("Kind", bound=Configuration)
+
+
 def load_config(path: str) -> RewardConfig:
     """The configuration in a local file; raises RecipeError with everything that is wrong in it."""
+    return read_configuration(path, RewardConfig)
+
+
+def read_configuration(path: str, kind: type[Kind]) -> Kind:
+    """A configuration of a kind; raises RecipeError with everything that is wrong in it."""
     document = read_yaml(path)
     if not isinstance(document.data, dict):
         raise document.error([Problem(wrong_value("a mapping", document.data))])
     try:
-        config = RewardConfig.model_validate(document.data)
+        config = kind.model_validate(document.data)
     except ValidationError as error:
-        raise document.error(problems_of(error, RewardConfig)) from None
+        raise document.error(problems_of(error, kind)) from None
     config._document = document
     return config

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.reward.heads import RewardHead
+from pipeline.reward.heads import Head
 from pipeline.reward.metrics import (
     Figure,
     Scored,
@@ -17,47 +17,51 @@ from pipeline.reward.metrics import (
 )
 from pipeline.reward.table import Floats, Table
 
-_AT_ONCE = 4096
 Json = dict[str, Any]
 
 
-def scores_of(head: RewardHead, table: Table) -> tuple[Floats, Floats]:
+def scores_of(head: Head, table: Table) -> tuple[Floats, Floats]:
     """Scores [n, criteria] of the better and of the worse sides."""
     head.eval()
     sides = []
     for side in (table.better, table.worse):
         parts = [np.zeros((0, len(table.criteria)), np.float32)]
-        for start in range(0, len(side), _AT_ONCE):
-            rows = side[start : start + _AT_ONCE]
-            v, t = torch.from_numpy(table.images[rows[:, 0]]), table.texts[rows[:, 1]]
+        for start in range(0, len(side), head.at_once):
             with torch.no_grad():
-                parts.append(head(v, torch.from_numpy(t)).numpy())
+                parts.append(head(*table.inputs(side[start : start + head.at_once])).numpy())
         sides.append(np.concatenate(parts))
     return sides[0], sides[1]
 
 
-def figures_of(head: RewardHead, table: Table, shares: Mapping[str, float]) -> Json:
+def figures_of(
+    head: Head,
+    table: Table,
+    shares: Mapping[str, float],
+    before: tuple[Floats, Floats] | None = None,
+) -> Json:
     """Accuracy, tau and calibration: of the reward, of each criterion, and for each kind.
 
-    The cosine of the encoder stands beside each, on the same comparisons.
+    The cosine of the encoder stands beside each, on the same comparisons; or scores of the better
+    and worse sides before, which are then called that.
     """
     better, worse = scores_of(head, table)
     weights = np.array(list(shares.values())) / sum(shares.values())
     reward = _scored(table, better @ weights, worse @ weights)
-    cosine = _scored(table, *table.cosines())
+    other = _scored(table, *(before or table.cosines()))
+    name = "cosine" if before is None else "before"
     criteria, kinds = [], []
-    for number, name in enumerate(table.criteria):
+    for number, criterion in enumerate(table.criteria):
         chosen = table.criterion == number
         own = _scored(table, better[:, number], worse[:, number])
-        figures = _all(own.rows(chosen), cosine.rows(chosen))
-        criteria.append({"criterion": name, "weight": shares[name], **figures})
-    for number, name in enumerate(table.kinds):
+        figures = _all(own.rows(chosen), other.rows(chosen), name)
+        criteria.append({"criterion": criterion, "weight": shares[criterion], **figures})
+    for number, kind in enumerate(table.kinds):
         chosen = table.kind == number
-        figures = _short(reward.rows(chosen), cosine.rows(chosen))
-        kinds.append({"kind": name, **figures})
+        figures = _short(reward.rows(chosen), other.rows(chosen), name)
+        kinds.append({"kind": kind, **figures})
     bins, _ = reliability(reward)
     return {
-        "overall": _all(reward, cosine),
+        "overall": _all(reward, other, name),
         "criteria": criteria,
         "kinds": kinds,
         "reliability": [asdict(one) for one in bins],
@@ -68,21 +72,21 @@ def _scored(table: Table, better: np.ndarray[Any, Any], worse: np.ndarray[Any, A
     return Scored(better.astype(np.float64), worse.astype(np.float64), table.is_tie, table.group)
 
 
-def _short(own: Scored, cosine: Scored) -> Json:
+def _short(own: Scored, other: Scored, name: str) -> Json:
     return {
         "comparisons": len(own),
         "ties": int(own.is_tie.sum()),
         "images": len(np.unique(own.group)),
         "accuracy": _json(pairwise_accuracy(own)),
-        "cosine_accuracy": _json(pairwise_accuracy(cosine)),
+        f"{name}_accuracy": _json(pairwise_accuracy(other)),
     }
 
 
-def _all(own: Scored, cosine: Scored) -> Json:
+def _all(own: Scored, other: Scored, name: str) -> Json:
     return {
-        **_short(own, cosine),
+        **_short(own, other, name),
         "tau": _json(kendall_tau(own)),
-        "cosine_tau": _json(kendall_tau(cosine)),
+        f"{name}_tau": _json(kendall_tau(other)),
         "calibration_error": _json(reliability(own)[1]),
     }
 

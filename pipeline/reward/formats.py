@@ -44,12 +44,12 @@ def read_rankings(path: str, layout: Layout) -> list[Comparison]:
 
     `ranks` (1 is the best) may repeat: a tie. With `ties: unordered` equal ranks mean "not said".
     """
-    return list(_from_lines(path, lambda row: _of_ranking(row, layout)))
+    return list(from_lines(path, lambda row: _of_ranking(row, layout)))
 
 
 def read_pairs(path: str, layout: Layout) -> list[Comparison]:
     """Rows of `image`, `chosen`, `rejected`, and optionally `tie`, `kind`, `criterion`."""
-    return list(_from_lines(path, lambda row: _of_pair(row, layout)))
+    return list(from_lines(path, lambda row: _of_pair(row, layout)))
 
 
 def read_imagereward(path: str, layout: Layout) -> list[Comparison]:
@@ -57,7 +57,7 @@ def read_imagereward(path: str, layout: Layout) -> list[Comparison]:
 
     Equal ranks make no comparison there, and so here.
     """
-    return list(_from_lines(path, lambda row: _of_generations(row, layout)))
+    return list(from_lines(path, lambda row: _of_generations(row, layout)))
 
 
 def read_ratings(path: str, layout: Layout) -> list[Comparison]:
@@ -66,7 +66,7 @@ def read_ratings(path: str, layout: Layout) -> list[Comparison]:
     The captions of one image are compared with each other, wherever in the file they stand.
     """
     rated: dict[tuple[str, str], list[tuple[str, float, str | None]]] = {}
-    for image, criterion, *rest in _from_lines(path, lambda row: [_rating(row, layout)]):
+    for image, criterion, *rest in from_lines(path, lambda row: [_rating(row, layout)]):
         rated.setdefault((image, criterion), []).append((rest[0], rest[1], rest[2]))
     return [
         comparison
@@ -85,7 +85,7 @@ def _of_ratings(
             yield Comparison(image, text, image, other, is_tie, criterion, kind)
 
 
-def _from_lines(path: str, read: Callable[[Row], Any]) -> Iterator[Any]:
+def from_lines(path: str, read: Callable[[Row], Any]) -> Iterator[Any]:
     """What `read` makes of every row; RecipeError with the lines for which it raises BadRow."""
     problems = []
     for where, row in _rows(path):
@@ -203,12 +203,12 @@ def texts(row: Row, name: str) -> list[str]:
 def numbers(row: Row, name: str) -> list[float]:
     """Numbers under a name. Raises BadRow."""
     value = row.get(name)
-    if not isinstance(value, list) or not all(_is_number(one) for one in value):
+    if not isinstance(value, list) or not all(is_number(one) for one in value):
         raise BadRow(f"{name}: expected a list of numbers, found {found(value)}")
     return value
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -54,7 +54,7 @@ def pool_at(path: str) -> Pool:
 
 
 def find_images(
-    references: Sequence[str], places: ImagePlaces, at_least: int
+    references: Sequence[str], places: ImagePlaces, at_least: int | None
 ) -> Iterator[FoundImage]:
     """The images in the order in which they are stored, each once.
 

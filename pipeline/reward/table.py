@@ -1,13 +1,18 @@
 """Comparisons as arrays, beside the vectors of their images and texts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pipeline.reward.comparisons import Comparison, groups_of
+
+if TYPE_CHECKING:
+    from pipeline.reward.side import Layers
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -32,6 +37,7 @@ class Table:
     weight: Floats
     criteria: tuple[str, ...]
     kinds: tuple[str, ...]
+    layers: "tuple[Layers, Layers] | None" = None  # of images and texts, for a side network
 
     def __len__(self) -> int:
         return len(self.better)
@@ -49,6 +55,14 @@ class Table:
             group=self.group[chosen],
             weight=weight / weight.mean() if len(weight) else weight,
         )
+
+    def inputs(self, side: npt.NDArray[Any]) -> tuple[Any, ...]:
+        """Pairs [n, 2] of images and texts as a head looks at them."""
+        images, texts = side[:, 0], side[:, 1]
+        vectors = torch.from_numpy(self.images[images]), torch.from_numpy(self.texts[texts])
+        if self.layers is None:
+            return vectors
+        return *vectors, (self.layers[0].rows(images), self.layers[1].rows(texts))
 
     def cosines(self) -> tuple[Floats, Floats]:
         """What the encoder alone says of the better and of the worse pairs."""
@@ -68,9 +82,13 @@ class Names:
     texts: tuple[str, ...]
 
 
-def names_of(comparisons: Sequence[Comparison]) -> Names:
+def names_of(comparisons: Sequence[Comparison], pairs: Iterable[tuple[str, str]] = ()) -> Names:
+    """Those of comparisons, and of other pairs of image and text."""
+    asked = [*pairs]
     images = {name for one in comparisons for name in (one.image, one.other_image)}
     texts = {name for one in comparisons for name in (one.text, one.other_text)}
+    images |= {image for image, _ in asked}
+    texts |= {text for _, text in asked}
     return Names(tuple(sorted(images)), tuple(sorted(texts)))
 
 

@@ -8,20 +8,29 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipeline import storage
-from pipeline.errors import CurationError, RecipeError
+from pipeline.errors import CurationError
 from pipeline.keys import digest
 from pipeline.recipe_errors import unknown_word
 from pipeline.reward.card import card_page
+from pipeline.reward.checkpoints import Progress
 from pipeline.reward.comparisons import SPLITS, Comparison, digest_of, groups_of, split_of
 from pipeline.reward.config import Preferences, RewardConfig, load_config
-from pipeline.reward.encoders import Encoder, choose_encoder, encode_images, encode_texts
+from pipeline.reward.distilling import (
+    Lessons,
+    Teaching,
+    agreement,
+    lessons_of,
+    mix_of,
+    teaching_of,
+)
+from pipeline.reward.encoders import Encoder, encode_texts, encoder_of
 from pipeline.reward.evaluate import figures_of, scores_of
 from pipeline.reward.formats import (
     Layout,
@@ -30,15 +39,19 @@ from pipeline.reward.formats import (
     read_rankings,
     read_ratings,
 )
-from pipeline.reward.heads import RewardHead, arrays_of, head_bytes
-from pipeline.reward.images import ImagePlaces, find_images
+from pipeline.reward.heads import Head, arrays_of, head_bytes
+from pipeline.reward.judging import Judge, judge_of
 from pipeline.reward.pickapic import read_pickapic
-from pipeline.reward.table import Floats, Names, Table, make_table, names_of
-from pipeline.reward.training import Progress, Run, train
+from pipeline.reward.side import text_layers
+from pipeline.reward.table import Table, make_table, names_of
+from pipeline.reward.teacher import Answers, answers_of
+from pipeline.reward.training import Run, head_for, train
+from pipeline.reward.vectors import image_layers_of, image_vectors
 
 _LOG = logging.getLogger(__name__)
 VERSION = 1  # raise it when the same preferences would give another head
 WEIGHTS, CARD, CARD_JSON = "reward.safetensors", "card.html", "card.json"
+ANSWERS = "judge.jsonl"
 _READERS: dict[str, Callable[[str, Layout], list[Comparison]]] = {
     "rankings": read_rankings,
     "pairs": read_pairs,
@@ -57,6 +70,7 @@ class Material:
     shares: dict[str, float]
     digest: str
     warnings: tuple[str, ...]
+    lessons: Lessons | None = None
 
     def part(self, number: int, leave_out: Sequence[str] = ()) -> Table:
         """The comparisons of a part, without those of some kinds."""
@@ -69,11 +83,12 @@ def train_reward(
 ) -> dict[str, Any]:
     """Train what a configuration says, write weights and card to `out`, and return the card."""
     config = load_config(path)
-    encoder = _encoder(config)
+    encoder = encoder_of(config, config.encoder)
+    source = judge_of(config) or answers_of(config)
     comparisons = read_preferences(config)
     shares = _shares(config, comparisons)
     with storage.lock(out):
-        material = _material(config, comparisons, shares, encoder, out)
+        material = _material(config, comparisons, (shares, source), encoder, out)
         run = _run(config, material, out)
         progress = train(run, after_epoch)
         head = _best(run, progress)
@@ -82,6 +97,9 @@ def train_reward(
         card = _card(config, encoder, material, (head, progress, data))
         storage.write_json(storage.join(out, CARD_JSON), card)
         storage.write_atomic(storage.join(out, CARD), card_page(card).encode())
+        if isinstance(source, Judge) and material.lessons is not None:
+            lines = material.lessons.answers.lines()
+            storage.write_atomic(storage.join(out, ANSWERS), lines)
     return card
 
 
@@ -106,13 +124,6 @@ def _read(config: RewardConfig, number: int, entry: Preferences) -> list[Compari
         raise config.error(message, "preferences", number, "path") from None
 
 
-def _encoder(config: RewardConfig) -> Encoder:
-    try:
-        return choose_encoder(config.encoder)
-    except RecipeError as error:
-        raise config.error(error.message, "encoder") from None
-
-
 def _shares(config: RewardConfig, comparisons: Sequence[Comparison]) -> dict[str, float]:
     """The weight of every criterion. Raises RecipeError for one that is not said or not there."""
     present = sorted({one.criterion for one in comparisons})
@@ -121,6 +132,7 @@ def _shares(config: RewardConfig, comparisons: Sequence[Comparison]) -> dict[str
         if kind not in kinds:
             message = f"leave_out: {unknown_word('kind', kind, kinds)}"
             raise config.error(message, "leave_out", number)
+    _check_judged(config, present)
     if not config.criteria:
         return dict.fromkeys(present, 1.0)
     for name in config.criteria:
@@ -134,16 +146,30 @@ def _shares(config: RewardConfig, comparisons: Sequence[Comparison]) -> dict[str
     return dict(config.criteria)
 
 
+def _check_judged(config: RewardConfig, present: Sequence[str]) -> None:
+    judged = None if config.teacher is None else config.teacher.criterion
+    if judged is not None and judged not in present:
+        message = f"teacher.criterion: {unknown_word('criterion', judged, present)}"
+        raise config.error(message, "teacher", "criterion")
+
+
 def _material(
     config: RewardConfig,
     comparisons: list[Comparison],
-    shares: dict[str, float],
+    given: tuple[dict[str, float], Judge | Answers | None],
     encoder: Encoder,
     out: str,
 ) -> Material:
-    names = names_of(comparisons)
+    shares, source = given
+    names = names_of(comparisons, source.scores if isinstance(source, Answers) else ())
     work = storage.join(out, "work", "vectors")
-    images, unreadable = _image_vectors(config, encoder, names, work)
+    images, unreadable = image_vectors(config, encoder, names, work)
+    layers = None
+    if config.head.kind == "side":
+        layers = (
+            image_layers_of(config, encoder, names, work),
+            text_layers(encoder, names.texts, work),
+        )
     texts = encode_texts(encoder, names.texts, work)
     lost = [c for c in comparisons if unreadable.keys() & {c.image, c.other_image}]
     kept = [c for c in comparisons if not unreadable.keys() & {c.image, c.other_image}]
@@ -152,49 +178,37 @@ def _material(
     split = config.split
     side = split_of(groups_of(kept), split.validation, split.test, split.seed)
     shown = "; ".join(f"{name}: {why}" for name, why in [*unreadable.items()][:3])
+    table = replace(make_table(kept, names, (images, texts), shares), layers=layers)
+    lessons = None
+    if source is not None:
+        readable = source.without(unreadable) if isinstance(source, Answers) else source
+        lessons = lessons_of(config, readable, (table, names), kept, storage.join(out, "work"))
     lost_text = f"{len(lost)} comparisons are left out: {len(unreadable)} images can't be read"
+    warnings = (f"{lost_text} ({shown})",) if unreadable else ()
     return Material(
-        table=make_table(kept, names, (images, texts), shares),
+        table=table,
         side=side,
         shares=shares,
-        digest=_digest(config, kept, encoder),
-        warnings=(f"{lost_text} ({shown})",) if unreadable else (),
+        digest=_digest(config, kept, encoder, lessons),
+        warnings=(*warnings, *(lessons.warnings if lessons else ())),
+        lessons=lessons,
     )
 
 
-def _image_vectors(
-    config: RewardConfig, encoder: Encoder, names: Names, work: str
-) -> tuple[Floats, dict[str, str]]:
-    """Vectors in the order of the names, zeros for what can't be read, and why not."""
-    place = config.images
-    pool, folder = (None if p is None else config.resolve(p) for p in (place.pool, place.folder))
-    pickapic = tuple(
-        config.resolve(entry.path) for entry in config.preferences if entry.format == "pickapic"
-    )
-    order: list[str] = []
-    unreadable: dict[str, str] = {}
-
-    def readable() -> Iterator[tuple[Any, bytes]]:
-        places = ImagePlaces(pool, folder, pickapic)
-        for image in find_images(names.images, places, encoder.short_side):
-            if isinstance(image.pixels, str):
-                unreadable[image.reference] = image.pixels
-            else:
-                order.append(image.reference)
-                yield image.pixels, image.name
-
-    found = encode_images(encoder, readable(), work)
-    vectors = np.zeros((len(names.images), encoder.dimension), np.float32)
-    place_of = {name: number for number, name in enumerate(names.images)}
-    vectors[[place_of[name] for name in order]] = found
-    return vectors, unreadable
-
-
-def _digest(config: RewardConfig, comparisons: list[Comparison], encoder: Encoder) -> str:
-    """Names a training: preferences, options, encoder and our own version, but no paths."""
-    plain = config.model_dump(mode="json", exclude={"preferences", "images"})
-    text = json.dumps([VERSION, plain, encoder.digest], sort_keys=True)
-    return digest(text.encode(), digest_of(comparisons).encode()).hex()
+def _digest(
+    config: RewardConfig,
+    comparisons: list[Comparison],
+    encoder: Encoder,
+    lessons: Lessons | None,
+) -> str:
+    """Names a training: preferences, answers, options, encoder and our version, but no paths."""
+    others = {"preferences", "images", "encoder", "teacher"}
+    plain = config.model_dump(mode="json", exclude=others)
+    if config.teacher is not None:
+        plain["teacher"] = config.teacher.model_dump(mode="json", exclude={"scores", "judge"})
+    text = json.dumps([VERSION, plain, encoder.fingerprint], sort_keys=True)
+    parts = [text, digest_of(comparisons), *([lessons.answers.digest] if lessons else [])]
+    return digest(*(part.encode() for part in parts)).hex()
 
 
 def _run(config: RewardConfig, material: Material, out: str) -> Run:
@@ -212,11 +226,18 @@ def _run(config: RewardConfig, material: Material, out: str) -> Run:
         ties=tuple(ties),
         checkpoint=storage.join(out, "work", "checkpoint.safetensors"),
         digest=material.digest,
+        teaching=_teaching(config, material),
     )
 
 
-def _best(run: Run, progress: Progress) -> RewardHead:
-    head = RewardHead(run.head, run.train.images.shape[1], run.ties)
+def _teaching(config: RewardConfig, material: Material) -> Teaching | None:
+    if config.teacher is None or material.lessons is None:
+        return None
+    return teaching_of(config.teacher, material.lessons, material.shares)
+
+
+def _best(run: Run, progress: Progress) -> Head:
+    head = head_for(run)
     head.load_state_dict(progress.best)
     return head
 
@@ -225,7 +246,7 @@ def _weights(
     config: RewardConfig,
     encoder: Encoder,
     material: Material,
-    head: RewardHead,
+    head: Head,
     progress: Progress,
 ) -> bytes:
     """The file of the head; the mean of its scores over what it has learnt from becomes 0."""
@@ -247,9 +268,10 @@ def _card(
     config: RewardConfig,
     encoder: Encoder,
     material: Material,
-    trained: tuple[RewardHead, Progress, bytes],
+    trained: tuple[Head, Progress, bytes],
 ) -> dict[str, Any]:
     head, progress, data = trained
+    teacher = {} if config.teacher is None else {"teacher": _learnt(config, material, head)}
     return {
         "format": 1,
         "weights": hashlib.sha256(data).hexdigest(),
@@ -262,7 +284,24 @@ def _card(
             "history": [list(losses) for losses in progress.history],
         },
         "figures": figures_of(head, material.part(2), material.shares),
+        **teacher,
         "warnings": list(material.warnings),
+    }
+
+
+def _learnt(config: RewardConfig, material: Material, head: Head) -> dict[str, Any]:
+    """Who the judge was, and how well the head orders hard negatives of images it has not seen."""
+    assert config.teacher is not None
+    assert material.lessons is not None
+    answers, sets = material.lessons.answers, material.lessons.sets
+    mix = mix_of(config.teacher, material.shares)
+    return {
+        "judge": answers.judge,
+        "prompt": answers.prompt,
+        "answers": len(answers.scores),
+        "digest": answers.digest,
+        "anchors": {name: len(part) for name, part in zip(SPLITS, sets, strict=True)},
+        "tau": agreement(head, material.table, sets[2], mix),
     }
 
 

@@ -4,7 +4,6 @@ What an epoch does depends on the seed and its number alone, so that a training 
 and begun again ends with the same bytes.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,47 +12,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from pipeline import storage
+from pipeline.reward.checkpoints import (
+    Progress,
+    State,
+    moments_of,
+    read_checkpoint,
+    restore,
+    write_checkpoint,
+)
 from pipeline.reward.config import HeadOptions, TrainingOptions
-from pipeline.reward.heads import RewardHead
+from pipeline.reward.distilling import Teaching
+from pipeline.reward.heads import Head, RewardHead
 from pipeline.reward.losses import davidson
 from pipeline.reward.table import Table
 
 _LOG = logging.getLogger(__name__)
-_EVALUATED = 4096  # comparisons scored at once
 _SCALES = np.geomspace(0.5, 200, 53)
-State = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A training after some epochs: `history` holds both losses before the first, and after each.
-
-    The losses are of training (with dropout, while it learns) and of validation.
-    """
-
-    history: tuple[tuple[float, float], ...]
-    model: State
-    best: State
-    moments: State
-
-    def is_over(self, options: TrainingOptions) -> bool:
-        epochs = len(self.history) - 1
-        return epochs >= options.epochs or epochs - self.best_epoch > options.patience
-
-    @property
-    def best_epoch(self) -> int:
-        """The number, from 1, of the epoch with the lowest loss on validation; 0: the start."""
-        losses = [loss for _, loss in self.history]
-        return losses.index(min(losses))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training: its data, its options, the file of its checkpoint, and what it is named by."""
+    """A training: its data, its options, the file of its checkpoint, and what it is named by.
+
+    `make` gives another model than the head that the options describe.
+    """
 
     train: Table
     validation: Table
@@ -62,6 +45,17 @@ class Run:
     ties: tuple[bool, ...]
     checkpoint: str
     digest: str
+    teaching: Teaching | None = None
+    make: Callable[[], Head] | None = None
+
+
+def head_for(run: Run) -> Head:
+    """The head of a training, before it learns."""
+    if run.make is not None:
+        return run.make()
+    table = run.train
+    shapes = None if table.layers is None else tuple(part.shape for part in table.layers)
+    return RewardHead(run.head, table.images.shape[1], run.ties, shapes)
 
 
 def train(run: Run, after_epoch: Callable[[int], None] | None = None) -> Progress:
@@ -77,35 +71,45 @@ def train(run: Run, after_epoch: Callable[[int], None] | None = None) -> Progres
 
 def _train(run: Run, after_epoch: Callable[[int], None]) -> Progress:
     torch.manual_seed(run.options.seed)
-    head = RewardHead(run.head, run.train.images.shape[1], run.ties)
+    head = head_for(run)
     optimiser = _optimiser(head, run.options)
-    progress = _read(run)
+    progress = read_checkpoint(run.checkpoint, run.digest)
     if progress is None:
         progress = _start(head, run)
     else:
         head.load_state_dict(progress.model)
-        _restore(optimiser, progress.moments)
-    while not progress.is_over(run.options):
+        restore(optimiser, progress.moments)
+    while not progress.is_over(run.options.epochs, run.options.patience):
         epoch = len(progress.history)
         learnt = _epoch(head, optimiser, run, epoch)
-        held_out = loss_of(head, run.validation, run.options.across)
+        held_out = _loss_of_part(head, run, is_held_out=True)
         history = (*progress.history, (learnt, held_out))
         model = _copied(head)
         is_best = held_out < min(loss for _, loss in progress.history)
         best = model if is_best else progress.best
-        progress = Progress(history, model, best, _moments(optimiser))
-        _write(run, progress)
+        progress = Progress(history, model, best, moments_of(optimiser))
+        write_checkpoint(run.checkpoint, run.digest, progress)
         _LOG.info("epoch %d: loss %.4f, validation %.4f", epoch, learnt, held_out)
         after_epoch(epoch)
     return progress
 
 
-def _start(head: RewardHead, run: Run) -> Progress:
-    if head.has_cosine:
+def _start(head: Head, run: Run) -> Progress:
+    if isinstance(head, RewardHead) and head.has_cosine:
         with torch.no_grad():
             head.cosine.copy_(torch.from_numpy(_cosine_scales(run.validation)))
-    losses = [loss_of(head, part, run.options.across) for part in (run.train, run.validation)]
-    return Progress(((losses[0], losses[1]),), _copied(head), _copied(head), {})
+    losses = (_loss_of_part(head, run, is_held_out=is_held_out) for is_held_out in (False, True))
+    return Progress(((next(losses), next(losses)),), _copied(head), _copied(head), {})
+
+
+def _loss_of_part(head: Head, run: Run, *, is_held_out: bool) -> float:
+    """The whole loss over what is held out, or learnt from, without dropout."""
+    table = run.validation if is_held_out else run.train
+    loss = loss_of(head, table, run.options.across)
+    if run.teaching is None:
+        return loss
+    sets = run.teaching.validation if is_held_out else run.teaching.train
+    return loss + run.teaching.held_out_loss(head, table, sets)
 
 
 def _cosine_scales(table: Table) -> npt.NDArray[np.float32]:
@@ -124,13 +128,13 @@ def _cosine_scales(table: Table) -> npt.NDArray[np.float32]:
     return found
 
 
-def _copied(head: RewardHead) -> State:
-    return {name: tensor.clone() for name, tensor in head.state_dict().items()}
+def _copied(head: Head) -> State:
+    return {n: tensor.detach().to("cpu", copy=True) for n, tensor in head.state_dict().items()}
 
 
-def _optimiser(head: RewardHead, options: TrainingOptions) -> torch.optim.AdamW:
-    matrices = [p for p in head.parameters() if p.requires_grad and p.ndim == 2]
-    others = [p for p in head.parameters() if p.requires_grad and p.ndim != 2]
+def _optimiser(head: Head, options: TrainingOptions) -> torch.optim.AdamW:
+    matrices = [p for p in head.parameters() if p.requires_grad and p.ndim >= 2]
+    others = [p for p in head.parameters() if p.requires_grad and p.ndim < 2]
     groups = [
         {"params": matrices, "weight_decay": options.decay},
         {"params": others, "weight_decay": 0.0},
@@ -138,15 +142,22 @@ def _optimiser(head: RewardHead, options: TrainingOptions) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=options.rate)
 
 
-def _epoch(head: RewardHead, optimiser: torch.optim.AdamW, run: Run, epoch: int) -> float:
-    """One pass over the comparisons; the mean of their losses."""
+def _epoch(head: Head, optimiser: torch.optim.AdamW, run: Run, epoch: int) -> float:
+    """One pass over the comparisons, and beside them anchors; the mean of their losses."""
     torch.manual_seed(run.options.seed * 1_000_003 + epoch)
     head.train()
     order = np.random.default_rng([run.options.seed, epoch]).permutation(len(run.train))
+    starts = range(0, len(order), run.options.batch)
+    teaching = run.teaching
+    lessons = teaching.lessons(run.options.seed, epoch, len(starts)) if teaching else []
+    dice = np.random.default_rng([run.options.seed, epoch, 2])
     total = 0.0
-    for start in range(0, len(order), run.options.batch):
+    for step, start in enumerate(starts):
         rows = order[start : start + run.options.batch]
         loss = _batch_loss(head, run.train, rows, run.options.across)
+        if teaching is not None:
+            own = teaching.train.rows(lessons[step])
+            loss = loss + teaching.loss(head, run.train, own, dice)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -154,25 +165,25 @@ def _epoch(head: RewardHead, optimiser: torch.optim.AdamW, run: Run, epoch: int)
     return total / len(order)
 
 
-def loss_of(head: RewardHead, table: Table, across: float) -> float:
+def loss_of(head: Head, table: Table, across: float) -> float:
     """The loss over all comparisons of a table, without dropout."""
     head.eval()
     total = 0.0
     order = np.random.default_rng(0).permutation(len(table))
     with torch.no_grad():
-        for start in range(0, len(order), _EVALUATED):
-            rows = order[start : start + _EVALUATED]
+        for start in range(0, len(order), head.at_once):
+            rows = order[start : start + head.at_once]
             total += float(_batch_loss(head, table, rows, across)) * len(rows)
     return total / len(order)
 
 
 def _batch_loss(
-    head: RewardHead, table: Table, rows: np.ndarray[Any, Any], across: float
+    head: Head, table: Table, rows: np.ndarray[Any, Any], across: float
 ) -> torch.Tensor:
     criterion = torch.from_numpy(table.criterion[rows])
     is_tie = torch.from_numpy(table.is_tie[rows])
     weight = torch.from_numpy(table.weight[rows])
-    better, worse = (_scores(head, table, side[rows]) for side in (table.better, table.worse))
+    better, worse = _scores(head, table, rows)
     own = criterion[:, None]
     first, second = better.gather(1, own)[:, 0], worse.gather(1, own)[:, 0]
     ties = head.ties()[criterion]
@@ -187,47 +198,10 @@ def _batch_loss(
     return loss + across * (weight * fits * beyond).mean()
 
 
-def _scores(head: RewardHead, table: Table, side: np.ndarray[Any, Any]) -> torch.Tensor:
-    v, t = torch.from_numpy(table.images[side[:, 0]]), torch.from_numpy(table.texts[side[:, 1]])
-    found: torch.Tensor = head(v, t)
-    return found
-
-
-def _moments(optimiser: torch.optim.AdamW) -> State:
-    state = optimiser.state_dict()["state"]
-    return {f"{n}.{name}": value.clone() for n, own in state.items() for name, value in own.items()}
-
-
-def _restore(optimiser: torch.optim.AdamW, moments: State) -> None:
-    state: dict[int, State] = {}
-    for name, value in moments.items():
-        number, _, kind = name.partition(".")
-        state.setdefault(int(number), {})[kind] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-
-
-def _write(run: Run, progress: Progress) -> None:
-    parts = {"model": progress.model, "best": progress.best, "moments": progress.moments}
-    tensors = {f"{p}/{n}": t.clone() for p, state in parts.items() for n, t in state.items()}
-    meta = json.dumps({"digest": run.digest, "history": progress.history})
-    storage.write_atomic(run.checkpoint, save(tensors, {"training": meta}))
-
-
-def _read(run: Run) -> Progress | None:
-    """What the checkpoint holds; None when there is none of this training, or it is damaged."""
-    if not storage.exists(run.checkpoint):
-        return None
-    try:
-        with safe_open(run.checkpoint, framework="pt") as stored:
-            meta = json.loads((stored.metadata() or {}).get("training", "{}"))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
-        return None
-    if meta.get("digest") != run.digest:
-        return None
-    parts: dict[str, State] = {"model": {}, "best": {}, "moments": {}}
-    for name, tensor in tensors.items():
-        part, _, own = name.partition("/")
-        parts[part][own] = tensor
-    history = tuple((learnt, held_out) for learnt, held_out in meta["history"])
-    return Progress(history, **parts)
+def _scores(head: Head, table: Table, rows: np.ndarray[Any, Any]) -> tuple[torch.Tensor, ...]:
+    """Scores of the better and of the worse sides; a head may see the sides together."""
+    sides = [table.better[rows], table.worse[rows]]
+    if head.is_joint:
+        scores: torch.Tensor = head(*table.inputs(np.concatenate(sides)))
+        return scores.split(len(rows))
+    return tuple(head(*table.inputs(side)) for side in sides)

@@ -145,7 +145,7 @@ def test_kinds_left_out_are_not_learnt_but_reported(tmp_path):
         (
             "images:",
             "encoder: clip\nimages:",
-            "train.yaml:3:10: no encoder 'clip'; known are embed",
+            "train.yaml:3:10: model 'clip' needs `pretrained`",
         ),
         ("images:", "criteria: {acuracy: 1}\nimages:", "train.yaml:3:"),
         ("images:", "criteria: {accuracy: 1}\nimages:", "give a weight to wording, too"),

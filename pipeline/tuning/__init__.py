@@ -1,0 +1,1 @@
+"""Tuning a dual encoder on trusted pairs, to score others with it."""
