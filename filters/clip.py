@@ -58,7 +58,7 @@ class ClipScore:
     merge: str | None = None
     channels_last: bool = False
     compile: bool = False
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # of a caption that holds a control token, all is read
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -166,8 +166,7 @@ class ClipScore:
         texts: list[str] = batch[self.text]
         if self._is_embedded:
             seen, read = self.encode_images(batch["image"]), self.encode_texts(texts)
-            cut = [len(text) > embedded.TEXT_LENGTH for text in texts]
-            blank = [not text.strip() for text in texts]
+            cut, blank = [False] * len(texts), [not text.strip() for text in texts]
         else:
             loaded = self._load()
             starts = [text.strip()[:TEXT_LENGTH] for text in texts]
@@ -330,7 +329,33 @@ def _tokens(loaded: Loaded, texts: list[str]) -> Any:
         special = {word: parts for word, parts in words.items() if word == parts}
         words.clear()
         words.update(special)
-    return loaded.tokenize(texts)
+    tokens = loaded.tokenize(texts)
+    if _inner(loaded) is None:
+        ends = (tokens == loaded.tokenize.eot_token_id).sum(dim=1).tolist()
+        begins = (tokens == loaded.tokenize.sot_token_id).sum(dim=1).tolist()
+        for row, text, *marks in zip(tokens, texts, ends, begins, strict=True):
+            if marks != [1, 1]:  # a model would read nothing behind the end that a caption names
+                _set_words(loaded.tokenize, row, text)
+    return tokens
+
+
+def _inner(loaded: Loaded) -> Any:
+    """The tokenizer of transformers that a model has; None for open_clip's own."""
+    return getattr(loaded.tokenize, "tokenizer", None)
+
+
+def _words_of(tokenize: Any, text: str) -> list[int]:
+    """The tokens of a text for open_clip's own tokenizer, without control tokens it spells out."""
+    marks = (tokenize.sot_token_id, tokenize.eot_token_id)
+    return [token for token in tokenize.encode(text) if token not in marks]
+
+
+def _set_words(tokenize: Any, row: Any, text: str) -> None:
+    """Make a row of tokens [context] that of a text which holds control tokens."""
+    words = _words_of(tokenize, text)[: len(row) - 2]
+    row[:] = 0
+    line = [tokenize.sot_token_id, *words, tokenize.eot_token_id]
+    row[: len(line)] = row.new_tensor(line)
 
 
 def _are_blank(loaded: Loaded, texts: list[str], tokens: Any) -> list[bool]:
@@ -342,11 +367,11 @@ def _are_blank(loaded: Loaded, texts: list[str], tokens: Any) -> list[bool]:
 def _are_cut(loaded: Loaded, texts: list[str], tokens: Any) -> list[bool]:
     """Whether a text has more tokens than the model reads; one that just fits is not cut."""
     tokenize, context = loaded.tokenize, tokens.shape[1]
-    inner = getattr(tokenize, "tokenizer", None)
+    inner = _inner(loaded)
     if inner is None:  # open_clip's own: at the last place it has padding or the end of the text
         full = (tokens[:, -1] != 0).tolist()
         return [
-            is_full and len(tokenize.encode(text)) + 2 > context
+            is_full and len(_words_of(tokenize, text)) + 2 > context
             for is_full, text in zip(full, texts, strict=True)
         ]
     special, kept = (False, context - 3) if tokenize.tokenizer_mode == "clips" else (True, context)

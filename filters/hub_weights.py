@@ -8,6 +8,7 @@ import glob
 import hashlib
 import json
 import os
+import pickle
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ _WEIGHTS = (".safetensors", ".bin")
 _DECIDING = (".json", ".txt", ".model", ".jinja", *_WEIGHTS)  # of the files in a model's folder
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_TOLD = 300  # characters of what a library says
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 _LOCK = threading.Lock()
 
@@ -203,6 +205,7 @@ def load(source: Source, kind: str) -> Loaded:
 def _load(source: Source, kind: str) -> Loaded:
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     where = source.folder or source.model
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[source.precision]
@@ -221,8 +224,14 @@ def _load(source: Source, kind: str) -> Loaded:
                 ignore_mismatched_sizes=True,  # they are told of below, by name
                 **pinned,
             )
-        except (OSError, RuntimeError) as error:
-            raise ValueError(f"model {source.model!r} can't be loaded: {error}") from error
+        except (
+            *(OSError, RuntimeError, ValueError, KeyError),
+            *(SafetensorError, pickle.UnpicklingError),
+        ) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:_TOLD]
+            if isinstance(error, pickle.UnpicklingError):
+                why = "its weights file holds more than weights, which is not run"
+            raise ValueError(f"model {source.model!r} can't be loaded: {why}") from error
     lacking = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
     if lacking:
         shown = ", ".join(lacking[:3])

@@ -166,7 +166,8 @@ def server_of(given: Server | Mapping[str, Any]) -> Server:
     if lacking:
         raise ValueError(f"server: needs {' and '.join(lacking)}")
     endpoints = given["endpoints"]
-    listed = (endpoints,) if isinstance(endpoints, str) else tuple(endpoints)
+    listed = tuple(endpoints) if isinstance(endpoints, Sequence) else endpoints
+    listed = (endpoints,) if isinstance(endpoints, str) else listed
     return Server(**{**given, "endpoints": listed})
 
 

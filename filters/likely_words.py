@@ -32,7 +32,11 @@ class Words(NamedTuple):
 
 def words(texts: Sequence[str]) -> Words:
     found = [vocabulary.content_words(text, MOST_WORDS + 1) for text in texts]
-    return Words([f[:MOST_WORDS] for f in found], [len(f) > MOST_WORDS for f in found])
+    cut = [
+        len(f) > MOST_WORDS or len(text) > vocabulary.LENGTH
+        for f, text in zip(found, texts, strict=True)
+    ]
+    return Words([f[:MOST_WORDS] for f in found], cut)
 
 
 def log_probabilities(looks: Sequence[list[Pixels]], read: Words) -> Doubles:

@@ -62,7 +62,8 @@ class ToMe:
 class PiToMe:
     """Keep a share of the patches in each block (Tran et al., arXiv:2405.16148).
 
-    Patches in crowds merge, those that are like few others stay as they are.
+    Patches in crowds merge, those that are like few others stay as they are. The authors' code
+    has no proportional attention; here it has, for without it scores shift far more.
     """
 
     ratio: Fraction

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,15 @@ TOP_LOGPROBS = 20  # most that OpenAI and vLLM give by default
 _FORMAT = 1  # raised when the same request would be sent in a way that changes answers
 _PATCH = 28  # pixels of a side that make a token with Qwen's vision towers; the estimate's unit
 _UNKNOWN_IMAGE = 1000  # tokens
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBERS = {  # of a server, and whether they are whole
+    "concurrency": True,
+    "attempts": True,
+    "max_requests": True,
+    "max_tokens": True,
+    "timeout": False,
+    "backoff": False,
+}
 
 
 @dataclass(frozen=True)
@@ -46,19 +56,30 @@ class Server:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.endpoints, str) or not self.endpoints:
+        is_list = isinstance(self.endpoints, tuple | list)
+        if not (is_list and self.endpoints and all(isinstance(u, str) for u in self.endpoints)):
             raise ValueError(f"endpoints must be a list of addresses, got {self.endpoints!r}")
         plain = tuple(check_endpoint(url) for url in self.endpoints)
         if len(set(plain)) < len(plain):
             raise ValueError(f"endpoints: an address is given twice: {', '.join(plain)}")
         object.__setattr__(self, "endpoints", plain)
-        if not self.model:
+        if not self.model or not isinstance(self.model, str):
             raise ValueError("model must be the name that the server knows the model by")
+        if self.api_key_env is not None and not _VARIABLE.fullmatch(str(self.api_key_env)):
+            raise ValueError(  # what it says may be the key
+                "api_key_env must be the name of an environment variable that holds the key"
+            )
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r}: known are {', '.join(KINDS)}")
+        for name, is_whole in _NUMBERS.items():
+            value = getattr(self, name)
+            is_number = isinstance(value, int if is_whole else int | float)
+            if value is not None and (isinstance(value, bool) or not is_number):
+                what = "a whole number" if is_whole else "a number"
+                raise ValueError(f"{name} must be {what}, got {value!r}")
         for name in ("concurrency", "attempts", "timeout"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value <= 0:
+            if value is None or not math.isfinite(value) or value <= 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
         for name in ("max_requests", "max_tokens", "backoff"):
             value = getattr(self, name)

@@ -193,8 +193,6 @@ def _words_of(tokenize: Any, ids: list[int], vectors: Floats) -> Words:
     last: list[int] = []
     open_: list[int] = []  # places of the tokens of a word that has not ended
     for place in range(1, end):
-        if ids[place] == tokenize.sot_token_id:  # a caption may have it in letters
-            continue
         open_.append(place)
         piece = tokenize.decoder[ids[place]]
         if piece.endswith("</w>"):

@@ -12,8 +12,9 @@ from itertools import groupby
 from pathlib import Path
 
 _FILE = Path(__file__).with_name("vocabulary.txt")
+LENGTH = 2000
+"""Characters of a caption that are looked at."""
 _SORTS = ("things", "properties", "relations", "numbers")
-_LENGTH = 2000  # characters of a caption that are looked at
 _WITHIN = "'’-"  # signs that may stand within a word
 _IDEOGRAPHS = "\u2e80"  # and signs after it: one may be a word
 _ARTICLE = re.compile(r"\b(a)n?( )$", re.IGNORECASE)
@@ -25,7 +26,7 @@ def altered(caption: str, most: int) -> list[str]:
     Which ones depends on the caption alone: of more they are spread evenly over all, in the
     order of their places. Without a known word there are none.
     """
-    text = caption[:_LENGTH]
+    text = caption[:LENGTH]
     found = [
         _replaced(text, match, other)
         for match in _known_words().finditer(text)
@@ -38,7 +39,7 @@ def altered(caption: str, most: int) -> list[str]:
 
 def content_words(caption: str, most: int) -> list[str]:
     """The first `most` words in small letters that say something by themselves, each once."""
-    text = unicodedata.normalize("NFC", caption[:_LENGTH]).lower()
+    text = unicodedata.normalize("NFC", caption[:LENGTH]).lower()
     runs = ("".join(run) for is_word, run in groupby(text, _is_of_word) if is_word)
     words = (run.strip(_WITHIN) for run in runs)
     return list(dict.fromkeys(word for word in words if _says_something(word)))[:most]

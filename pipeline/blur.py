@@ -9,15 +9,27 @@ from numpy.typing import NDArray
 
 BLUR_VERSION: Final = 1  # enters the identity of an export that blurs; raise it when pixels change
 _NUMBERS = 5  # of a box: left, top, right, bottom as shares of width and height, and a score
+_BEYOND = 0.5  # of the picture, that a box of something at its edge may reach over it
 _CELLS = 6  # on each side, of what is left of a box
 
 Pixels = NDArray[np.uint8]
 
 
 def is_boxes(numbers: list[float]) -> bool:
-    """Whether these are five finite numbers for each box."""
-    whole = len(numbers) % _NUMBERS == 0
-    return whole and all(n is not None and math.isfinite(n) for n in numbers)
+    """Whether these are five finite numbers for each box, with sides that are shares.
+
+    Pixels in place of shares, or sides in another order, would leave a face as it is.
+    """
+    if len(numbers) % _NUMBERS or not all(n is not None and math.isfinite(n) for n in numbers):
+        return False
+    boxes = [numbers[start : start + 4] for start in range(0, len(numbers), _NUMBERS)]
+    return all(
+        left <= right
+        and top <= bottom
+        and min(left, top) >= -_BEYOND
+        and max(right, bottom) <= 1 + _BEYOND
+        for left, top, right, bottom in boxes
+    )
 
 
 def blurred(image: Pixels, boxes: list[float], margin: float = 0.15) -> Pixels:

@@ -1,7 +1,8 @@
 """What a build would do, before it does it: rows, bytes and time, measured on a small sample.
 
 Nothing is written to the output directory: the sample is scored in a temporary folder. Times are
-those of one process of this machine; what has to be fetched from the network is not tried.
+those of one process of this machine; what has to be fetched from the network is not tried, nor
+a scorer that pays for answers.
 """
 
 import dataclasses
@@ -138,6 +139,7 @@ def _score_lines(
                 yield f"score    {instance.name}: done"
             elif instance.looks_at_pool or sample is None or not _can_try(instance, by_set):
                 why = "looks at the whole pool" if instance.looks_at_pool else "not tried"
+                why += ", as it asks a server" if _pays(instance) else ""
                 yield f"score    {instance.name}: {_count(due)} rows, {why}"
             else:
                 for needed in _needs(instance, by_set):
@@ -167,11 +169,20 @@ def _needs(instance: Instance, by_set: Mapping[str, Instance]) -> list[Instance]
 
 
 def _can_try(instance: Instance, by_set: Mapping[str, Instance]) -> bool:
-    """Whether a few rows are enough: nothing it needs looks at the whole pool or at survivors."""
+    """Whether a few rows are enough: nothing it needs looks at the whole pool or at survivors.
+
+    What pays for its answers is not tried either: these would be thrown away, and paid for again.
+    """
     return all(
-        not needed.looks_at_pool and needed.only is None
+        not needed.looks_at_pool and needed.only is None and not _pays(needed)
         for needed in [*_needs(instance, by_set), instance]
     )
+
+
+def _pays(instance: Instance) -> bool:
+    """Whether a scorer asks somebody; one that may have a `server` does so if it has one."""
+    scorer = instance.scorer
+    return hasattr(scorer, "keep_in") and getattr(scorer, "server", scorer) is not None
 
 
 def _timed(instance: Instance, sample: Sample) -> float:

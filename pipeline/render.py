@@ -112,7 +112,7 @@ def _hidden(row: Row, options: RenderOptions) -> list[float]:
     if boxes is None:
         raise NoBoxes("no_boxes", f"{options.blur} is NULL")
     if not blur.is_boxes(boxes):
-        raise NoBoxes("no_boxes", f"{options.blur} does not hold five finite numbers for each box")
+        raise NoBoxes("no_boxes", f"{options.blur} does not hold boxes as shares of the picture")
     return boxes
 
 

@@ -19,12 +19,14 @@ import pyarrow as pa
 from pipeline import decoding, score_input
 from pipeline.asked import asked_rows, known_values
 from pipeline.columns import problem_of
+from pipeline.errors import CurationError
 from pipeline.fitting import Fitted, fitted_path, read_fitted
 from pipeline.instances import FIELDS, Instance
 from pipeline.places import requests_folder
 from pipeline.pool import Shard
 from pipeline.score_input import Chunk, Feed, Look, Rows, are_many
 from pipeline.score_memory import Room, is_out_of_memory, with_batch_size
+from pipeline.stage import reason
 
 MOST_THREADS = 8  # that decode for one process
 _DETAIL = 200
@@ -158,11 +160,10 @@ class Result:
         self.scorer = self.instance.scorer
         size = max(1, getattr(self.scorer, "batch_size", score_input.CHUNK))
         self.room = Room.of(size)
-        ahead = hasattr(self.scorer, "prepare_image")
         self.look = Look(
             self.instance.name,
             getattr(self.scorer, "image_request", None),
-            partial(_prepared, self.scorer) if ahead else None,
+            partial(_prepared, self.scorer) if hasattr(self.scorer, "prepare_image") else None,
         )
 
     @classmethod
@@ -220,7 +221,10 @@ class Result:
             return
         if self.instance.is_fitted:
             self.fitted = read_fitted(fitted_path(self.instance.columns))
-        self._ready(self.scorer)
+        try:
+            self._ready(self.scorer)
+        except Exception as error:  # of the many scorers of a pass, which one was it?
+            raise CurationError(f"scorer {self.instance.name!r}: {reason(error)}") from error
 
     def _ready(self, scorer: Any) -> None:
         if hasattr(scorer, "keep_in"):
@@ -352,8 +356,8 @@ class Result:
                     refused[row] = value
                 elif row not in refused:
                     values[row] = value
-        for row, reason in refused.items():
-            self.errors[row] = _described(reason)
+        for row, error in refused.items():
+            self.errors[row] = _described(error)
         return len(rows) - len(refused)
 
     def write(self, shard: Shard) -> None:

@@ -56,7 +56,7 @@ def make_material(data: Path, reserve: float = 0.0, seed: int = 0) -> Material:
     for one in _few(learnt):
         sides[_draw(one, seed, "validation") < _VALIDATION].append(one)
     tables = [
-        _table(bench, data, lessons, arrays)
+        comparisons_table(bench, data, lessons, arrays)
         for lessons in (sides[False], sides[True], _few(_held_out(bench, settings.sources)))
     ]
     return Material(*tables)
@@ -95,7 +95,7 @@ def _draw(lesson: heads.Lesson, seed: int, what: str) -> float:
     return draw(str(lesson.concept).encode(), seed, f"reward-benchmark-{what}")
 
 
-def _table(
+def comparisons_table(
     bench: Bench, data: Path, lessons: list[heads.Lesson], arrays: dict[str, Floats]
 ) -> Table:
     keyed = {_key(bench.pairs[lesson.row]): lesson for lesson in lessons}

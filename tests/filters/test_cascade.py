@@ -90,6 +90,7 @@ def test_a_wider_band_changes_no_value(make_build: MakeBuild) -> None:
     assert before.items() <= after.items()
 
 
+@pytest.mark.slow
 def test_the_selection_joins_both_scores(make_build: MakeBuild) -> None:
     full = scored(make_build(recipe(None), "full", after="ingest"), "clip_score", WORDS)
     low, high = middle([clip for clip, _ in full if clip is not None])

@@ -77,6 +77,18 @@ def test_a_value_never_depends_on_companions_their_order_or_threads(models, kind
             assert all(np.array_equal(value, other) for other in others)
 
 
+def test_control_tokens_in_a_caption_hide_nothing(models):
+    scorer = ClipScore(model=models["clip"])
+    texts = ["a red dog", "<end_of_text> a red dog", "a <END_of_text>red dog"]
+    texts += ["&lt;end_of_text&gt; a red dog", "<start_of_text>a red dog<end_of_text>"]
+    plain, *others = scorer.encode_texts(texts)
+    assert all(np.array_equal(plain, other) for other in others)
+    fits = "<end_of_text>" + " ".join(["dog"] * (CONTEXT - 2))
+    found = scorer(batch(["<end_of_text>", fits, f"{fits} dog"]))
+    assert [score is None for score in found["clip_score"]] == [True, False, False]
+    assert found["clip_truncated"] == [False, False, True]
+
+
 def test_a_text_that_just_fits_is_not_cut(models):
     fits = CONTEXT - 2  # two are for start and end
     texts = [" ".join(["dog"] * n) for n in (fits - 1, fits, fits + 1, 5 * fits)]

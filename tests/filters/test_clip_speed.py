@@ -33,6 +33,7 @@ def test_without_them_nothing_of_the_identity_changes(models):
     assert interface(plain)
 
 
+@pytest.mark.slow
 def test_channels_last_scores_the_same_but_for_rounding_and_is_another_column(models):
     plain, fast = (ClipScore(model=models["mobileclip"], channels_last=c) for c in (False, True))
     given = batch(TEXTS)

@@ -41,6 +41,7 @@ def test_parts_that_show_the_whole_picture_change_nothing(model):
         assert [part["box"] for part in found["comclip_parts"][i]] == [list(WHOLE)] * 3
 
 
+@pytest.mark.slow
 def test_a_caption_without_three_parts_is_not_asked(model):
     found = ComClip(model)({"image": images(), "caption": TEXTS})
     for values in found.values():
@@ -86,6 +87,7 @@ def test_the_score_is_that_of_the_formula(model):
     ]
 
 
+@pytest.mark.slow
 def test_companions_make_no_difference(model):
     scorer = ComClip(model, batch_size=4)
     pictures, texts = images() * 2, TEXTS * 2
@@ -239,6 +241,7 @@ def test_what_it_refuses(wrong, message):
         ComClip(**wrong)
 
 
+@pytest.mark.slow
 def test_a_build(make_build, tmp_path):
     for i in range(3):
         (tmp_path / "photos" / f"0{i}.txt").write_text("a dog chasing a cat")

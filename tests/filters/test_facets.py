@@ -52,6 +52,7 @@ def test_adding_to_all_cosines_changes_nothing_and_the_score_rises_with_its_own(
         assert against(own + 0.01, others, 0.05) > against(own, others, 0.05)
 
 
+@pytest.mark.slow
 def test_the_embedded_facets_are_those_of_the_plain_formula():
     caption = "Drawing of two red cars and a green house"
     scorer = Facets()
@@ -196,6 +197,7 @@ def test_a_server_is_asked_a_question_for_each_facet():
     assert scorer.identity["served"] == "tiny"
 
 
+@pytest.mark.slow
 def test_a_local_model_is_asked_too(tmp_path):
     name = save_mllm(tmp_path / "qwen", "qwen")
     scorer = Facets("local", name, text_tokens=16, max_side=SIDE, batch_size=5)
@@ -207,6 +209,7 @@ def test_a_local_model_is_asked_too(tmp_path):
     assert found["facet_min"][2] is None
 
 
+@pytest.mark.slow
 def test_a_build_has_facets_without_any_model_to_download(make_build):
     recipe = RECIPE.partition("score:")[0] + (
         "score:\n  facets: {scorer: 'filters.facets:Facets'}\ningest: {rows_per_shard: 5}\n"

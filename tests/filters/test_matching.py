@@ -171,6 +171,14 @@ def test_a_tokenizer_of_more_words_than_the_weights(copied: Path) -> None:
         scorer(f"local-dir:{copied}").prepare()
 
 
+def test_weights_that_are_cut_off_are_called_by_their_model(copied: Path) -> None:
+    path = copied / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="can't be loaded: SafetensorError") as caught:
+        scorer(f"local-dir:{copied}").prepare()
+    assert str(copied) in str(caught.value)
+
+
 def test_a_model_of_a_hub_needs_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="needs `revision`, the commit of 40 hex"):
         scorer("somebody/blip")
@@ -204,6 +212,7 @@ def test_parameters_that_make_no_sense(model: str) -> None:
 # The embedded encoder
 
 
+@pytest.mark.slow
 def test_embedded_is_a_softmax_over_the_caption_and_the_average_copy() -> None:
     one = ImageTextMatching(cosine=True)
     captions = ("a red dog", "three horses in front of a house", "Un chamois.", "", "dog")
@@ -232,6 +241,7 @@ def test_embedded_of_a_caption_and_its_only_copy_add_up_to_one() -> None:
     assert sum(found["itm_score"]) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_embedded_depends_on_the_list_of_words_and_the_number_of_copies() -> None:
     assert " " in ImageTextMatching().weights_digest
     assert ImageTextMatching().identity != ImageTextMatching(copies=4).identity

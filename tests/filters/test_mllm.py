@@ -40,6 +40,7 @@ def prompts(template=QUESTION):
     return [Prompt(template, t, pictures.photo(i, s)) for i, (t, s) in enumerate(pairs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_with_padding_says_what_single_prompts_say(loaded, kind):
     model, asked = loaded[kind], prompts()

@@ -174,6 +174,8 @@ def test_pictures_are_estimated_by_their_size():
     [
         ({"endpoints": ()}, "endpoints must be a list"),
         ({"endpoints": "http://a/v1"}, "endpoints must be a list"),
+        ({"endpoints": 5}, "endpoints must be a list"),
+        ({"endpoints": (5,)}, "endpoints must be a list"),
         ({"endpoints": ("a/v1",)}, "must begin with http"),
         ({"endpoints": ("file:///etc/passwd",)}, "must begin with http"),
         ({"endpoints": ("http://",)}, "must begin with http"),
@@ -183,8 +185,14 @@ def test_pictures_are_estimated_by_their_size():
         ({"endpoints": ("http://a/v1/chat/completions",)}, "leave out"),
         ({"endpoints": ("http://a/v1", "http://a/v1/")}, "given twice"),
         ({"model": ""}, "model must be"),
+        ({"model": ("m",)}, "model must be"),
         ({"kind": "gpt"}, "known are auto, openai, vllm"),
         ({"concurrency": 0}, "concurrency must be above 0, got 0"),
+        ({"concurrency": 1.5}, "concurrency must be a whole number, got 1.5"),
+        ({"attempts": True}, "attempts must be a whole number"),
+        ({"max_requests": "yes"}, "max_requests must be a whole number, got 'yes'"),
+        ({"timeout": "abc"}, "timeout must be a number, got 'abc'"),
+        ({"timeout": None}, "timeout must be above 0"),
         ({"timeout": float("inf")}, "timeout must be above 0"),
         ({"attempts": 0}, "attempts must be above 0"),
         ({"max_tokens": -1}, "max_tokens must be at least 0, got -1"),
@@ -200,6 +208,12 @@ def test_credentials_in_an_address_are_refused_and_not_repeated():
         with pytest.raises(ValueError, match="credentials") as caught:
             Server((url,), "m")
         assert "sesame" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated():
+    with pytest.raises(ValueError, match="must be the name of an environment variable") as caught:
+        Server(("http://a/v1",), "m", api_key_env="sk-sesame")
+    assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

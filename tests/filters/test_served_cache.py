@@ -138,6 +138,7 @@ def test_without_a_file_nothing_is_kept_and_spending_is_counted():
     assert store.spent("m") == (2, 13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

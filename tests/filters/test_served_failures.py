@@ -83,6 +83,7 @@ PASSING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", PASSING)
 def test_what_may_pass_is_tried_again(action):
     with serve(action, action, ECHO) as model:
@@ -175,6 +176,7 @@ def test_a_slow_server_ends_by_the_time_limit_and_gets_one_more_chance():
         assert one(of(model, timeout=0.5)).text == "q"
 
 
+@pytest.mark.slow
 def test_what_a_server_is_late_for_is_about_the_request_if_others_are_answered():
     late, failed = {"late": Action(wait_s=2)}, {"late": failing(500, "boom")}
     for by_prompt in (late, failed):
@@ -294,6 +296,7 @@ def test_endpoints_share_by_load():
         assert len(quick.asked) > 2 * len(slow.asked) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["gone", "busy", "broken"])
 def test_an_endpoint_that_fails_is_rested_and_costs_no_answer(trouble):
     action = failing(503) if trouble == "busy" else failing(500)
@@ -345,6 +348,7 @@ def test_a_server_that_hangs_ends_a_run_too():
     assert "no whole answer in 0.15 s" in str(found[-1])
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_at_everything_is_not_asked_five_times_for_each():
     with serve(failing(500, "engine died")) as model:
         found = ask([Request(f"{i}") for i in range(60)], of(model, concurrency=2))

@@ -73,6 +73,7 @@ def _ask_texts(prompt: str, server: Server) -> list[str]:
     return texts(ask(asks(prompt), server))
 
 
+@pytest.mark.slow
 def test_a_program_that_asked_ends_quietly_and_at_once():
     code = (
         "import sys; from filters.served import *\n"

@@ -8,6 +8,7 @@ import pytest
 
 from filters import embedded, tokens
 from filters.clip import ClipScore
+from filters.tokens import Words
 from filters.tokenwise import FEWEST, TokenWise, interaction, standardised
 from tests.filters.embedded_rows import key
 from tests.filters.test_clip_builds import columns, recipe
@@ -117,6 +118,18 @@ def test_words_below_the_threshold_are_listed(scorer):
     assert len(only) == 1
 
 
+def test_a_word_that_is_there_twice_counts_at_its_worst():
+    others = unit(10, seed=3)
+    patches, twice = others[:2], np.stack([-others[0], others[0]])
+    (least,) = standardised((patches @ twice[:1].T).max(axis=0), patches, others)
+    scorer = TokenWise(threshold=least + 1e-3)
+    for vectors in (twice, twice[::-1]):
+        row = scorer._row(patches, Words(vectors, ["red", "red"], [0, 1]), others)
+        assert row["filip_min_word"] == pytest.approx(least, abs=1e-5)
+        assert row["unsupported_words"] == ["red"]
+
+
+@pytest.mark.slow
 def test_companions_make_no_difference(scorer):
     images = [photo(i, (70 + 30 * i, 64)) for i in range(5)]
     texts = ["a red car", "", "two dogs", "a house " * 500, "größe"]
@@ -177,6 +190,7 @@ def test_what_it_refuses(models):
         TokenWise(threshold=float("nan"))
 
 
+@pytest.mark.slow
 def test_builds_fit_and_score_alike_in_shards_of_any_size(make_build):
     names = ("filip_score", "filip_min_word", "unsupported_words")
     score = '  filip: {scorer: "filters.tokenwise:TokenWise", fit_rows: 10}\n'

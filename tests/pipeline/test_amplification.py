@@ -53,6 +53,7 @@ def build(folder: Path, step: str, out: Path) -> str:
     return commands.done("build", recipe, "--out", out)
 
 
+@pytest.mark.slow
 def test_a_step_that_prefers_generated_images(photos, tmp_path):
     told = build(photos, "square: {top: aspect_ratio, count: 6, lowest: true}", tmp_path / "out")
     sentence = (
@@ -66,11 +67,13 @@ def test_a_step_that_prefers_generated_images(photos, tmp_path):
     assert manifest["generated"] == {"generated": 4, "rows": 12, "generated_kept": 4, "kept": 6}
 
 
+@pytest.mark.slow
 def test_a_step_that_drops_them(photos, tmp_path):
     told = build(photos, "real: {where: is_generated is null}", tmp_path / "out")
     assert "4 of 12 images (33.3%), 0 of 8 kept (0.0%): their share was multiplied by 0.00" in told
 
 
+@pytest.mark.slow
 def test_a_step_that_drops_all(photos, tmp_path):
     told = build(photos, "none: {where: width > 5000}", tmp_path / "out")
     assert "0 of 0 kept (0.0%): their share was multiplied by 0.00" in told
@@ -101,6 +104,7 @@ def test_without_evidence_nothing_is_said(breakdowns):
     assert amplification({"rows": 3, "failed": {}, "kept": 1, "breakdowns": breakdowns}) is None
 
 
+@pytest.mark.slow
 def test_a_recipe_without_the_scorer_says_nothing(original):
     text = report.make_page(str(original / "out"))
     assert "known to be generated" not in text

@@ -85,6 +85,20 @@ def test_blurring_takes_any_boxes():
     assert not is_boxes([*HALF[:4], float("nan")])
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [10.0, 20.0, 80.0, 90.0, 0.9],  # pixels
+        [0.5, 0.1, 0.1, 0.6, 0.9],  # right before left
+        [0.1, 0.6, 0.5, 0.1, 0.9],
+        [*HALF, 0.2, 0.9, 0.4, 0.1, 0.9],
+    ],
+)
+def test_boxes_that_would_hide_nothing_are_none(wrong):
+    assert not is_boxes(wrong)
+    assert is_boxes([-0.05, 0.2, 1.05, 1.1, 0.9])
+
+
 def images(out: str) -> dict[str, bytes]:
     """The written images by the number in their captions."""
     found = {}
@@ -102,6 +116,7 @@ def pixels(data: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", ["", ", image: webp, quality: 95"])
 def test_an_export_blurs_and_leaves_out_what_it_knows_nothing_of(make_build, more):
     plain = make_build(PLAIN.replace("seed: 0", f"seed: 0{more}"), out="plain")
@@ -119,12 +134,14 @@ def test_an_export_blurs_and_leaves_out_what_it_knows_nothing_of(make_build, mor
     assert manifest["ledger"]["not_exported"] == {"no_boxes": 2}
 
 
+@pytest.mark.slow
 def test_the_story_of_a_row_says_why_it_is_not_there(make_build):
     build = make_build(blurring("boxes"))
     exported(build)
     assert "no_boxes" in tell("02.jpg", build.out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "told"),
     [
@@ -138,6 +155,7 @@ def test_a_column_that_holds_no_boxes_is_refused(make_build, column, told):
         exported(make_build(blurring(column)))
 
 
+@pytest.mark.slow
 def test_without_a_scorer_of_boxes_one_is_named(make_build):
     with pytest.raises(RecipeError, match="known are none; the scorer `faces` writes"):
         exported(make_build(RECIPE.replace("seed: 0", "seed: 0, blur: face_boxes")))

@@ -91,11 +91,13 @@ def run(work: Any, tasks: list[procs.Task], workers: int, devices: tuple[str, ..
     supervisor.run(workers, devices)
 
 
+@pytest.mark.slow
 def test_each_process_sees_one_gpu_and_no_two_the_same(tmp_path):
     run(partial(_keep_gpu, until=2), works.shards(tmp_path, 2), 2, ("3", "GPU-8932f937"))
     assert set(works.contents(tmp_path).values()) == {b"3", b"GPU-8932f937"}
 
 
+@pytest.mark.slow
 def test_without_gpus_nothing_is_hidden(tmp_path, monkeypatch):
     monkeypatch.delenv(gpus.VARIABLE, raising=False)
     run(_keep_gpu, works.shards(tmp_path, 1), 1, ())

@@ -80,6 +80,7 @@ def scripted(make_build, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ERRORS)
 def test_batches_fall_until_they_fit_and_every_value_is_there(scripted, kind):
     build = scripted([2], ERRORS[kind])
@@ -118,6 +119,7 @@ def test_without_room_for_one_sample_the_shard_fails(scripted):
     assert Padding.sizes == [8, 4, 2, 1]
 
 
+@pytest.mark.slow
 def test_verify_names_the_shard(scripted):
     said = verify.check(built(scripted([4])).out)
     assert said.endswith("\n  shard 00000: mine ran out of memory, batches fell to 4")

@@ -221,6 +221,7 @@ def test_a_tar_that_breaks_off_is_named_from_the_thread_that_reads_it(make_build
     assert running() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_record_says_how_long_was_loaded_waited_and_scored(make_build, monkeypatch, device):
     def slow(*args: Any, **options: Any) -> Any:

@@ -95,6 +95,19 @@ def test_an_exception_anywhere_else_is_a_bad_value(make_build):
 
 
 @dataclass(frozen=True)
+class Missing(Length):
+    """Has no weights."""
+
+    def prepare(self) -> None:
+        raise ValueError("no such weights")
+
+
+def test_a_scorer_that_can_t_prepare_is_named(make_build):
+    with pytest.raises(ShardsFailed, match="scorer 'mine': ValueError: no such weights"):
+        scored(make_build, Missing)
+
+
+@dataclass(frozen=True)
 class Served(Keeping):
     """Asks a server if it has one."""
 
@@ -186,6 +199,7 @@ class Unreachable(Length):
         return {"length": lengths}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raises", [False, True])
 def test_where_nobody_answers_the_shard_is_scored_another_time(make_build, raises):
     Unreachable.up.clear()

@@ -38,6 +38,7 @@ def test_shapes_are_different_and_inside_the_picture():
     assert len(seen) == len(SHAPES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_nothing_is_cut_off_and_the_pairs_of_a_question_differ(name):
     scenes = {}
@@ -90,6 +91,7 @@ def test_relations_are_true_of_the_picture():
         ]
 
 
+@pytest.mark.slow
 def test_swapped_captions_have_the_same_words():
     kinds = set()
     for question in drawn("swapped", 60).questions:
@@ -114,6 +116,7 @@ def test_the_bigger_one_is_bigger():
         assert text.index(first.colour) < text.index(second.colour)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["colours", "own_colours"])
 def test_the_thing_alone_is_the_same_picture_without_the_other(name):
     probe = drawn(name, 20)

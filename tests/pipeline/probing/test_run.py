@@ -39,6 +39,7 @@ def figure(record: Any, label: str) -> Any:
     return next(one for one in figures(record) if one["label"] == label)
 
 
+@pytest.mark.slow
 def test_a_constant_gets_nothing(asked):
     record = asked("Constant", *ALL)
     shares = [one for one in figures(record) if not one["is_fault"]]
@@ -48,6 +49,7 @@ def test_a_constant_gets_nothing(asked):
     assert figure(record, "association bias")["value"] == 0
 
 
+@pytest.mark.slow
 def test_an_oracle_gets_everything(asked):
     record = asked("Oracle", *ALL)
     shares = [one for one in figures(record) if not one["is_fault"]]
@@ -87,6 +89,7 @@ def test_what_fails_is_counted_apart_with_its_reason(asked):
     assert {*record["no_value"]} == {"RuntimeError", "ValueError", "bad value"}
 
 
+@pytest.mark.slow
 def test_the_same_questions_give_the_same_bytes(asked, tmp_path):
     first = asked("Dual", "things", "languages", out="a")
     again = asked("Dual", "things", "languages", out="b")
@@ -101,6 +104,7 @@ def test_nothing_but_page_and_record_stays(asked, tmp_path):
     assert left == {"probe.json", "probe.html", ".lock"}
 
 
+@pytest.mark.slow
 def test_vectors_and_pairs_say_the_same(asked, monkeypatch):
     toys.Dual.asked.clear()
     fast = asked("Dual", "things", "swapped", "languages", out="fast", limit=2)
@@ -112,6 +116,7 @@ def test_vectors_and_pairs_say_the_same(asked, monkeypatch):
     assert figures(fast) == figures(slow)
 
 
+@pytest.mark.slow
 def test_a_score_that_is_no_cosine_is_asked_by_pairs(asked, tmp_path):
     path = write(tmp_path / "p.yaml", f"drawn: [things]\nlimit: {SMALL}\n")
     named = Named(f"{HERE}:Dual", "factor: -1.0")
@@ -123,6 +128,7 @@ def test_a_score_that_is_no_cosine_is_asked_by_pairs(asked, tmp_path):
     assert figures(record) != figures(asked("Dual", "things", out="plain"))
 
 
+@pytest.mark.slow
 def test_the_embedded_encoder_and_a_scorer_of_its_vectors_agree(asked):
     clip = asked("clip", "things", out="clip", limit=2)
     over = asked("OverVectors", "things", out="over", limit=2)
@@ -145,7 +151,7 @@ def test_a_scorer_that_can_t_be_loaded_is_told(tmp_path):
     scorer = f"{HERE}:Unloadable"
     code, text = commands.pairmill("probe", scorer, "--out", tmp_path / "o", "--probes", path)
     assert code == 1
-    assert "probed: FileNotFoundError: weights.bin is not there" in text
+    assert "FileNotFoundError: weights.bin is not there" in text
     assert not (tmp_path / "o" / "probe.json").exists()
 
 

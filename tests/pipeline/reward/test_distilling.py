@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import RecipeError
+from pipeline.errors import CurationError, RecipeError
 from pipeline.reward import train as training
+from pipeline.reward.card import CARD, CARD_JSON
 from pipeline.reward.config import TeacherOptions
 from pipeline.reward.distilling import Lessons, agreement, mix_of, teaching_of, within
 from pipeline.reward.heads import RewardHead, arrays_of, head_bytes
+from pipeline.reward.table import Names
 from pipeline.reward.teacher import IMAGE, Answers, HardSets, Negatives, hard_sets
 from pipeline.reward.training import Progress, train
 from tests.pipeline.reward import judges, toys
@@ -32,19 +34,18 @@ class Killed(Exception):
 def lessons(table, parts, transform=lambda score: score) -> Lessons:
     """A judge that likes texts by their third and fourth number, which no preference is about."""
     dice = np.random.default_rng(3)
-    names = [f"{n:04d}" for n in range(len(table.images))], [f"t{n}" for n in range(10_000)]
+    names = Names(
+        tuple(f"{n:04d}" for n in range(len(table.images))),
+        tuple(f"t{n:04d}" for n in range(len(table.texts))),
+    )
     scores = {}
-    for image, name in enumerate(names[0]):
+    for image, name in enumerate(names.images):
         for text in dice.choice(len(table.texts), 8, replace=False).tolist():
-            worth = float(table.texts[text, 2] - table.texts[text, 3])
-            scores[name, names[1][text]] = transform(worth)
-        assert image < len(parts)
-    from pipeline.reward.table import Names
-
-    named = Names(tuple(names[0]), tuple(names[1][: len(table.texts)]))
+            worth = float(table.texts[text, 2] - table.texts[text, 3] + table.images[image, 0] / 9)
+            scores[name, names.texts[text]] = transform(worth)
     answers = Answers("toy", "", scores)
-    side = dict(zip(names[0], parts, strict=True))
-    return Lessons(answers, hard_sets(answers, table, named, side, OPTIONS), ())
+    side = dict(zip(names.images, parts, strict=True))
+    return Lessons(answers, hard_sets(answers, table, names, side, OPTIONS), ())
 
 
 def run(folder: Path, **changes):
@@ -52,8 +53,7 @@ def run(folder: Path, **changes):
     table = toys.table(60, 0)
     parts = [number % 3 for number in range(60)]
     made = lessons(table, parts)
-    options = toys.OPTIONS.model_copy(update={"epochs": 25, "patience": 25})
-    own = toys.run(folder, toys.LINEAR, options)
+    own = toys.run(folder, toys.LINEAR)
     own = dataclasses.replace(own, train=table, validation=table)
     teaching = teaching_of(OPTIONS, made, {"preference": 1.0})
     return dataclasses.replace(own, teaching=teaching, **changes), made
@@ -66,9 +66,12 @@ def bytes_of(progress: Progress) -> bytes:
 
 def test_it_learns_an_order_that_no_preference_tells(tmp_path):
     own, made = run(tmp_path)
+    options = own.options.model_copy(update={"epochs": 12, "rate": 0.05})
+    own = dataclasses.replace(own, options=options)
+    taught = dataclasses.replace(own.teaching, weight=5.0, easy=0)
     head = RewardHead(toys.LINEAR, toys.SIZE, (False,))
     figures = {}
-    for name, teaching in (("alone", None), ("taught", own.teaching)):
+    for name, teaching in (("alone", None), ("taught", taught)):
         given = dataclasses.replace(own, teaching=teaching, checkpoint=str(tmp_path / name))
         head.load_state_dict(train(given).best)
         (of_images, of_texts) = agreement(head, own.train, made.sets[2], ONE)
@@ -77,7 +80,8 @@ def test_it_learns_an_order_that_no_preference_tells(tmp_path):
     assert of_images["anchors"] == 20
     assert of_texts["anchors"] > 5
     assert abs(of_images["before"]["value"]) < 0.3
-    assert figures["taught"] > 0.4 > figures["alone"] + 0.2
+    assert figures["taught"] > 0.6
+    assert figures["alone"] < 0.3
 
 
 def test_killed_and_begun_again_it_ends_with_the_same_bytes(tmp_path):
@@ -159,7 +163,7 @@ def test_a_judge_is_asked_and_reported_and_its_file_gives_the_same(tmp_path, jud
     assert sum(teacher["anchors"].values()) >= 16
     of_images = teacher["tau"][0]
     assert of_images["before"]["low"] <= of_images["before"]["value"] <= of_images["before"]["high"]
-    page = (tmp_path / "out" / training.CARD).read_text()
+    page = (tmp_path / "out" / CARD).read_text()
     assert "tests.pipeline.reward.judges:Lengths.length_score" in page
     file = tmp_path / "out" / training.ANSWERS
     assert {row["prompt"] for row in map(json.loads, file.read_text().splitlines())} == {
@@ -176,13 +180,13 @@ def test_a_judge_is_asked_and_reported_and_its_file_gives_the_same(tmp_path, jud
 def test_a_run_killed_while_it_asks_goes_on_to_the_same_bytes(tmp_path, judged):
     config = write(tmp_path, JUDGED)
     judges.STOP.append(30)
-    with pytest.raises(training.CurationError, match="nobody answers"):
+    with pytest.raises(CurationError, match="nobody answers"):
         training.train_reward(config, str(tmp_path / "out"))
     judges.STOP.clear()
     training.train_reward(config, str(tmp_path / "out"))
     assert len(judges.ASKED) == 16 * 4
     training.train_reward(config, str(tmp_path / "whole"))
-    for name in (training.WEIGHTS, training.CARD_JSON, training.ANSWERS):
+    for name in (training.WEIGHTS, CARD_JSON, training.ANSWERS):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -190,7 +194,7 @@ def test_a_run_killed_while_it_asks_goes_on_to_the_same_bytes(tmp_path, judged):
     ("teacher", "message"),
     [
         ("{scores: none.jsonl}", "train.yaml:7:19: none.jsonl: there is no such file"),
-        ("{scores: hard.jsonl, criterion: acuracy}", "text: expected a text that is not empty"),
+        ("{scores: hard.jsonl, criterion: acuracy}", "hard.jsonl:1: score: expected a number"),
         ("{scores: a.jsonl, criterion: acuracy}", "criterion 'acuracy'; did you mean 'accuracy'"),
         ("{scores: a.jsonl}", "1 answers give no image or text of the train part"),
         ("{scores: b.jsonl}", "refer to are not there: 'nowhere.jpg'"),
@@ -201,6 +205,6 @@ def test_what_is_wrong_is_said(tmp_path, teacher, message):
     for name, image in (("a", "01.jpg"), ("b", "nowhere.jpg")):
         row = {"image": image, "text": "an image", "score": 1}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
-    with pytest.raises((RecipeError, training.CurationError)) as error:
+    with pytest.raises((RecipeError, CurationError)) as error:
         training.train_reward(config, str(tmp_path / "out"))
     assert message in str(error.value)

@@ -42,7 +42,7 @@ def test_nothing_is_asked_twice(tmp_path, photos):
     assert len(first.scores) == len(judges.ASKED) == 15
     assert not lost
     assert first.scores["0.jpg", "größe"] == pytest.approx(5.1, abs=0.2)
-    assert judges.PREPARED == [str(tmp_path / "work")]
+    assert [str(tmp_path / "work")] == judges.PREPARED
     again, _ = ask(judge(), PAIRS[:7], photos, str(tmp_path / "work"))
     assert again.scores == {pair: first.scores[pair] for pair in PAIRS[:7]}
     assert again.prompt == first.prompt

@@ -12,6 +12,7 @@ from filters.clip_weights import Source, load
 from filters.reward import RewardScore
 from filters.reward_head import read_head
 from pipeline.reward import train as training
+from pipeline.reward.card import CARD_JSON
 from pipeline.reward.config import HeadOptions
 from pipeline.reward.heads import RewardHead, arrays_of
 from pipeline.reward.side import Layers, SideNetwork
@@ -193,4 +194,4 @@ def test_from_preferences_to_scores(tmp_path, model):
     (tmp_path / "out/work/checkpoint.safetensors").unlink()
     training.train_reward(path, str(tmp_path / "out"))
     assert (tmp_path / "out" / training.WEIGHTS).read_bytes() == before
-    assert json.loads((tmp_path / "out" / training.CARD_JSON).read_text()) == card
+    assert json.loads((tmp_path / "out" / CARD_JSON).read_text()) == card

@@ -14,6 +14,7 @@ from filters.reward import RewardScore
 from filters.reward_head import read_head
 from pipeline.errors import CurationError, RecipeError
 from pipeline.reward import train as training
+from pipeline.reward.card import CARD, CARD_JSON
 from pipeline.reward.commands import app
 from tests import pictures
 
@@ -50,7 +51,7 @@ def write(folder: Path, config: str = CONFIG, images: int = 16) -> str:
 
 
 def files(out: Path) -> dict[str, bytes]:
-    names = (training.WEIGHTS, training.CARD, training.CARD_JSON)
+    names = (training.WEIGHTS, CARD, CARD_JSON)
     return {name: (out / name).read_bytes() for name in names}
 
 
@@ -76,7 +77,7 @@ def test_weights_that_the_scorer_runs(trained):
 
 def test_the_card_has_figures_for_all_criteria_and_kinds(trained):
     folder, card = trained
-    assert json.loads((folder / "out" / training.CARD_JSON).read_text()) == card
+    assert json.loads((folder / "out" / CARD_JSON).read_text()) == card
     figures = card["figures"]
     assert [one["criterion"] for one in figures["criteria"]] == ["accuracy", "wording"]
     assert [one["kind"] for one in figures["kinds"]] == ["generic", "object"]
@@ -124,7 +125,7 @@ def test_an_image_that_cannot_be_read_costs_its_own_comparisons(tmp_path):
     assert sum(part["comparisons"] for part in card["data"]["parts"].values()) == 15 * 6
     (warning,) = card["warnings"]
     assert "6 comparisons are left out: 1 images can't be read (03.jpg: not_an_image" in warning
-    assert "can&#x27;t be read" in (tmp_path / "out" / training.CARD).read_text()
+    assert "can&#x27;t be read" in (tmp_path / "out" / CARD).read_text()
 
 
 def test_kinds_left_out_are_not_learnt_but_reported(tmp_path):

@@ -43,6 +43,7 @@ def write(folder, pool, model):
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_scores_as_the_one_it_was(tmp_path, kind):
     name = make_model(tmp_path / "model", kind)
@@ -54,6 +55,7 @@ def test_a_saved_model_scores_as_the_one_it_was(tmp_path, kind):
     assert "preprocess_cfg" in json.loads((tmp_path / "saved/open_clip_config.json").read_text())
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_scorer_loads_what_was_written(tmp_path, pool, model):
     card = tuning.tune_filter(write(tmp_path, pool, model), str(tmp_path / "out"))
     history = card["training"]["history"]
@@ -66,6 +68,7 @@ def test_it_learns_and_the_scorer_loads_what_was_written(tmp_path, pool, model):
     assert ClipScore(model=name)(batch) != ClipScore(model=model)(batch)
 
 
+@pytest.mark.slow
 def test_killed_in_between_it_goes_on_to_the_same_bytes(tmp_path, pool, model):
     path = write(tmp_path, pool, model)
 

@@ -22,6 +22,7 @@ def chosen(root, keys=None, **options):
     return sorted(row.text for row in pairs.rows)
 
 
+@pytest.mark.slow
 def test_by_a_condition_over_the_builds_columns(root):
     assert chosen(root, where="caption = 'picture number 3 größe'") == ["picture number 3 größe"]
     assert len(chosen(root, where="caption_words = 4 and caption like 'pic%'")) == 12
@@ -29,6 +30,7 @@ def test_by_a_condition_over_the_builds_columns(root):
         chosen(root, where="caption_words = 99")
 
 
+@pytest.mark.slow
 def test_without_both_what_the_build_kept(root, make_build):
     recipe = RECIPE.replace("between 2 and 64", "= 4")
     some = chosen(built(make_build(recipe, out="some"), "select").out)
@@ -38,6 +40,7 @@ def test_without_both_what_the_build_kept(root, make_build):
     assert set(chosen(root)) <= set(chosen(bare))
 
 
+@pytest.mark.slow
 def test_by_keys_of_every_kind(root, tmp_path):
     rows = choose_pairs(root, PairOptions(pool=root), None).rows[:3]
     keys = [row.key for row in rows]

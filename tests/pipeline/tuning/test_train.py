@@ -50,6 +50,7 @@ def tuned(pools, tmp_path_factory):
     return folder, card
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_scorer_runs_what_was_written(tuned):
     folder, card = tuned
     assert json.loads((folder / "out" / tuning.CARD_JSON).read_text()) == card
@@ -83,6 +84,7 @@ def test_trusted_pairs_of_an_anchors_image_are_not_learnt_from(pools, tmp_path):
     assert sum(part["pairs"] for part in card["data"]["parts"].values()) == 36
 
 
+@pytest.mark.slow
 def test_killed_in_between_it_goes_on_to_the_same_bytes(tuned, pools, tmp_path):
     folder, _ = tuned
 
@@ -100,6 +102,7 @@ def test_killed_in_between_it_goes_on_to_the_same_bytes(tuned, pools, tmp_path):
     assert (out / tuning.HEADS).read_bytes() == (folder / "out" / tuning.HEADS).read_bytes()
 
 
+@pytest.mark.slow
 def test_what_forgets_too_much_is_not_written(pools, tmp_path):
     config, out = write(tmp_path, pools[True]), tmp_path / "out"
     out.mkdir()

@@ -1,0 +1,1 @@
+"""Does a selection by these scores help a model that learns from what it keeps?"""

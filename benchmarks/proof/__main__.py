@@ -1,0 +1,180 @@
+"""`python -m benchmarks.proof --data DIR --work DIR`: scores against planted faults, then learners.
+
+The first table says how well each score finds the faults; the second what a small model reaches
+that learnt from what the score keeps. Finished runs of learners are kept in the work folder.
+"""
+
+import argparse
+import json
+import logging
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.embedded.features import load
+from benchmarks.embedded.report import Bench
+from benchmarks.proof import figures, learner
+from benchmarks.proof.faults import SHARES
+from benchmarks.proof.scores import CONTROLS, SCORES, Pool, learn, noise_probability, scores
+from benchmarks.proof.sides import Sides, split
+
+ALL = "all"
+BY_CHANCE = ("random", "shuffled")  # of permuted scores; they must be alike
+ARMS = (ALL, "random", "shuffled", *SCORES, "oracle")
+_LOG = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
+
+
+def main() -> None:
+    """Both tables, as Markdown on standard output."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.proof", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="that of benchmarks.embedded")
+    parser.add_argument("--work", type=Path, required=True, help="where finished runs are kept")
+    parser.add_argument("--share", type=float, default=0.3, help="of captions that are faulty")
+    parser.add_argument("--keep", type=float, nargs="+", default=[0.7], help="rates")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", type=int, default=5, help="0: the first table alone")
+    parser.add_argument("--steps", type=int, default=learner.Settings().steps)
+    parser.add_argument("--of", default="0/1", help="I/N: train every N-th run only, print nothing")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    bench = Bench(chosen.data)
+    sides = split(bench.pairs, bench.features)
+    filters = learn(bench, chosen.data, sides)
+    pool = filters.pool(sides, "pool", chosen.share, 0)
+    found = scores(filters, sides, pool, 0)
+    index, count = map(int, chosen.of.split("/"))
+    if count == 1:
+        print(f"{ {side: len(rows) for side, rows in sides.rows.items()} } pairs\n")
+        print(score_table(found, pool, chosen.keep[0]), flush=True)
+    _Runs(chosen, bench, sides, pool, found).all(index, count)
+
+
+def score_table(found: dict[str, Array], pool: Pool, rate: float) -> str:
+    """How well each score tells faults, as a Markdown table."""
+    clean = pool.captions.is_clean
+    lines = [
+        f"| score | AUC | clean of the {rate:.0%} kept | " + " | ".join(SHARES) + " |",
+        "|" + "---|" * (3 + len(SHARES)),
+    ]
+    for name in (*SCORES, *CONTROLS):
+        total, exact, each = figures.score_row(found[name], pool.captions, rate)
+        told = " | ".join(f"{value:.3f}" for value in each)
+        lines.append(f"| {name} | {total} | {exact} | {told} |")
+    error, bins = figures.calibration(noise_probability(pool), ~clean)
+    lines.append(
+        f"\nnoise_probability: expected calibration error {error:.3f}; tenths of the rows:"
+    )
+    lines.append(" ".join(f"{p:.2f}→{f:.2f}" for _, p, f in bins))
+    return "\n".join(lines)
+
+
+class _Runs:
+    """The learners of all arms, rates and seeds; a class because they share pictures."""
+
+    def __init__(
+        self, chosen: Any, bench: Bench, sides: Sides, pool: Pool, found: dict[str, Array]
+    ) -> None:
+        self._chosen, self._pool, self._found = chosen, pool, found
+        self._settings = learner.Settings(steps=chosen.steps)
+        self._test = sides.rows["test"]
+        self._concepts = sides.concept[self._test]
+        self._texts = [bench.pairs[row].caption for row in self._test]
+        self._pictures = [
+            np.stack([_small(chosen.data / bench.pairs[row].path) for row in rows])
+            for rows in (pool.rows, self._test)
+        ]
+
+    def all(self, index: int, count: int) -> None:
+        chosen = self._chosen
+        wanted = [
+            (arm, rate, seed)
+            for seed, rate, arm in product(range(chosen.seeds), chosen.keep, chosen.arms)
+            if arm != ALL or rate == chosen.keep[0]
+        ]
+        for number, run in enumerate(wanted):
+            if number % count == index:
+                self._result(*run)
+        if count == 1 and chosen.seeds:
+            for rate in chosen.keep:
+                print("\n" + self._table(rate), flush=True)
+
+    def _result(self, arm: str, rate: float, seed: int) -> learner.Found:
+        chosen = self._chosen
+        rate = 1.0 if arm == ALL else rate
+        name = f"{chosen.share}-{rate}-{arm}-{seed}-{chosen.steps}.npz".replace(" ", "_")
+        path = chosen.work / name
+        if not path.exists():
+            keep = self._kept(arm, rate, seed)
+            texts = [t for t, k in zip(self._pool.captions.texts, keep, strict=True) if k]
+            model = learner.train(self._pictures[0][keep], texts, self._settings, seed)
+            found = learner.test(model, self._pictures[1], self._texts, self._concepts)
+            partial = path.with_suffix(".tmp.npz")
+            np.savez(partial, **asdict(found))
+            partial.replace(path)
+            _LOG.warning("%s: AUC %.4f, R@5 %.4f", name, found.auc.mean(), found.at_5.mean())
+        with np.load(path) as stored:
+            return learner.Found(stored["at_5"], stored["auc"])
+
+    def _kept(self, arm: str, rate: float, seed: int) -> Array:
+        """Which rows an arm keeps; arms by chance draw anew for every seed."""
+        if arm == ALL:
+            return np.ones(len(self._pool.rows), bool)
+        scores = self._found["cosine" if arm in BY_CHANCE else arm]
+        if arm in BY_CHANCE:
+            scores = np.random.default_rng([BY_CHANCE.index(arm), seed]).permutation(scores)
+        return figures.kept(scores, rate)
+
+    def _table(self, rate: float) -> str:
+        chosen = self._chosen
+        runs = {
+            arm: [self._result(arm, rate, seed) for seed in range(chosen.seeds)]
+            for arm in chosen.arms
+        }
+        sides = {
+            name: {arm: np.stack([getattr(one, name) for one in own]) for arm, own in runs.items()}
+            for name in ("auc", "at_5")
+        }
+        lines = [
+            f"| keep {rate:.0%} | clean kept | AUC | above random | of the oracle's gap | R@5 |"
+            " above random |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        means = {arm: float(own.mean()) for arm, own in sides["auc"].items()}
+        gap = means["oracle"] - means["random"]
+        for arm in chosen.arms:
+            gains = [figures.paired(s[arm], s["random"], self._concepts) for s in sides.values()]
+            closed = f"{(means[arm] - means['random']) / gap:.0%}" if gap else ""
+            lines.append(
+                f"| {arm} | {self._clean(arm, rate)} | {means[arm]:.4f} | {gains[0].signed} |"
+                f" {closed} | {sides['at_5'][arm].mean():.4f} | {gains[1].signed} |"
+            )
+        told = {arm: means[arm] for arm in chosen.arms}
+        (chosen.work / f"means-{chosen.share}-{rate}.json").write_text(json.dumps(told))
+        return "\n".join(lines)
+
+    def _clean(self, arm: str, rate: float) -> str:
+        """The share of clean rows among those that an arm keeps."""
+        clean = self._pool.captions.is_clean
+        seeds = range(self._chosen.seeds)
+        return f"{np.mean([clean[self._kept(arm, rate, seed)].mean() for seed in seeds]):.1%}"
+
+
+def _small(path: Path) -> learner.Pixels:
+    """The picture in a white square of the learner's size."""
+    picture = Image.fromarray(load(path))
+    picture.thumbnail((learner.SIDE, learner.SIDE), Image.Resampling.BOX)
+    sheet = Image.new("RGB", (learner.SIDE, learner.SIDE), "white")
+    sheet.paste(
+        picture, ((learner.SIDE - picture.width) // 2, (learner.SIDE - picture.height) // 2)
+    )
+    return np.asarray(sheet)
+
+
+if __name__ == "__main__":
+    main()
