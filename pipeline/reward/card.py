@@ -7,18 +7,29 @@ the encoder that it stands on.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline import storage
 from pipeline.report_html import Html, count, el, join, page, section, table
 
+CARD, CARD_JSON = "card.html", "card.json"
 _SIDE, _EDGE = 220.0, 34.0
+_SHORT = {"cosine": "of the cosine", "before": "before"}
+_OTHER = {"cosine": "of the plain cosine", "before": "before it was tuned"}
 Json = Mapping[str, Any]
+
+
+def keep_card(card: Json, out: str) -> None:
+    """Write the page and the JSON."""
+    storage.write_json(storage.join(out, CARD_JSON), card)
+    storage.write_atomic(storage.join(out, CARD), card_page(card).encode())
 
 
 def card_page(card: Json) -> str:
     """The page. `card` is what `pipeline.reward.train` writes as JSON."""
     data, figures = card["data"], card["figures"]
+    title = "Tuned cross-encoder" if _is_cross(card) else "Reward head"
     content = join(
         [
-            el("h1", "Reward head"),
+            el("h1", title),
             el("p", _summary(card), class_="soft"),
             _tiles(figures["overall"]),
             *(el("p", warning, class_="notice") for warning in card["warnings"]),
@@ -34,23 +45,37 @@ def card_page(card: Json) -> str:
             section("Configuration", el("pre", card["configuration"]), anchor="configuration"),
         ]
     )
-    return str(page("Reward head", content))
+    return str(page(title, content))
 
 
 def _summary(card: Json) -> str:
     data = card["data"]
     test = data["parts"]["test"]
+    what = "A model tuned whole, from" if _is_cross(card) else "Over vectors of"
     return (
-        f"Over vectors of {card['encoder']['name']}. All figures are of {count(test['groups'])}"
+        f"{what} {card['encoder']['name']}. All figures are of {count(test['groups'])}"
         f" images that it has not seen, {count(test['comparisons'])} comparisons; the intervals"
         " (95 %) come from drawing images again."
     )
 
 
+def _is_cross(card: Json) -> bool:
+    return card.get("kind") == "cross"
+
+
+def _baseline(figures: Json) -> str:
+    """What stands beside the figures: the cosine of the encoder, or the model before."""
+    return "before" if "before_accuracy" in figures else "cosine"
+
+
+def _other(figures: Json) -> Any:
+    return figures[f"{_baseline(figures)}_accuracy"]
+
+
 def _tiles(overall: Json) -> Html:
     shown = [
         (overall["accuracy"], "pairwise accuracy"),
-        (overall["cosine_accuracy"], "of the plain cosine"),
+        (_other(overall), _OTHER[_baseline(overall)]),
         (overall["tau"], "Kendall's tau"),
         (overall["calibration_error"], "calibration error"),
     ]
@@ -62,7 +87,15 @@ def _tiles(overall: Json) -> Html:
 
 
 def _criteria(figures: Json) -> Html:
-    head = ["Criterion", "weight", "comparisons", "ties", "images", "accuracy", "of the cosine"]
+    head = [
+        "Criterion",
+        "weight",
+        "comparisons",
+        "ties",
+        "images",
+        "accuracy",
+        _SHORT[_baseline(figures["overall"])],
+    ]
     head += ["tau", "calibration error"]
     rows = [
         [one["criterion"], one["weight"], *_counts(one), *_accuracies(one), *_others(one)]
@@ -79,7 +112,7 @@ def _kinds(figures: Json, left_out: Sequence[str]) -> Html:
     if not figures["kinds"]:
         return el("p", "These preferences name no kinds.")
     head = ["What made the other one worse", "learnt from", "comparisons", "ties", "images"]
-    head += ["accuracy", "of the cosine"]
+    head += ["accuracy", _SHORT[_baseline(figures["overall"])]]
     rows = [
         [one["kind"], _learnt(one["kind"] in left_out), *_counts(one), *_accuracies(one)]
         for one in figures["kinds"]
@@ -92,7 +125,7 @@ def _counts(one: Json) -> list[str]:
 
 
 def _accuracies(one: Json) -> list[str]:
-    return [_told(one["accuracy"]), _told(one["cosine_accuracy"])]
+    return [_told(one["accuracy"]), _told(_other(one))]
 
 
 def _others(one: Json) -> list[str]:

@@ -11,25 +11,29 @@ app = typer.Typer(
     help="Train a reward on preferences over captions, and make preferences without labelers.",
 )
 
+_FIGURES = {"accuracy": "reward", "cosine_accuracy": "cosine", "before_accuracy": "before"}
+
 
 @app.command()
 def train(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="What to learn from, and how.")],
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="For the weights and card.")],
 ) -> None:
-    """Train a head on preferences; writes reward.safetensors and card.html."""
+    """Train a head on preferences, or tune a whole cross-encoder; writes weights and card.html."""
     from pipeline.reward import train as training
+    from pipeline.reward.card import CARD
+    from pipeline.reward.cross_training import MODEL
 
     folder = os.path.abspath(out)
     card = training.train_reward(config, folder)
-    overall = card["figures"]["overall"]
-    for name, told in (("accuracy", "reward"), ("cosine_accuracy", "cosine")):
-        figure = overall[name]
+    overall, is_cross = card["figures"]["overall"], card.get("kind") == "cross"
+    for name, told in _FIGURES.items():
+        figure = overall.get(name)
         if figure is not None:
             value, low, high = (figure[part] for part in ("value", "low", "high"))
             typer.echo(f"{told}: pairwise accuracy {value:.3f} ({low:.3f} to {high:.3f})")
-    typer.echo(f"weights: {os.path.join(folder, training.WEIGHTS)}")
-    typer.echo(f"card: {os.path.join(folder, training.CARD)}")
+    typer.echo(f"weights: {os.path.join(folder, MODEL if is_cross else training.WEIGHTS)}")
+    typer.echo(f"card: {os.path.join(folder, CARD)}")
 
 
 @app.command()

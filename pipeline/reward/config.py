@@ -123,6 +123,23 @@ class SplitOptions(Section):
     """Of the split."""
 
 
+class CrossOptions(Section):
+    """A model that reads image and text together, tuned whole: a BLIP with a matching head."""
+
+    model: Text
+    """`local-dir:PATH`, or OWNER/NAME of a hub with its `revision`."""
+    revision: Text | None = None
+    """The commit on the hub, 40 hexadecimal digits."""
+    max_tokens: Annotated[int, Field(ge=3)] = 35
+    """A text is read up to so many tokens; give the scorer `itm` the same."""
+    first_token: Annotated[int, Field(ge=0)] | None = None
+    """The id that stands in place of the first token, as in `itm`."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of what is computed; weights and their changes stay in full precision."""
+    batch_size: Count = 16
+    """Comparisons that are scored at once where nothing is learnt."""
+
+
 class JudgeOptions(Section):
     """A scorer as a judge: its name, and beside it the parameters that a recipe would give it."""
 
@@ -201,6 +218,8 @@ class RewardConfig(Configuration):
     """Kinds of worse captions that are not learnt from; the card still reports them."""
     head: HeadOptions = HeadOptions()
     """The network."""
+    cross: CrossOptions | None = None
+    """In place of encoder and head, a whole model that is tuned."""
     teacher: TeacherOptions | None = None
     """A judge that it learns from beside the preferences."""
     training: TrainingOptions = TrainingOptions()

@@ -5,6 +5,7 @@ none of them again. A judge that can't be reached ends the run; a pair to which 
 told of and left out.
 """
 
+import logging
 import math
 import os
 import sqlite3
@@ -33,6 +34,7 @@ from pipeline.reward.teacher import Answers, true_pairs
 from pipeline.score import is_retriable
 from pipeline.score_memory import is_out_of_memory
 
+_LOG = logging.getLogger(__name__)
 Pair = tuple[str, str]
 Answer = tuple[float | None, str | None]
 """A score, or why there is none."""
@@ -210,6 +212,7 @@ def ask(
     request = getattr(judge.scorer, "image_request", None)
     known: dict[Pair, Answer] = {}
     is_ready = False
+    _LOG.info("the judge %s: %d pairs, those answered before among them", judge.name, len(pairs))
     with closing(Store(storage.join(folder, "answers.sqlite"))) as store:
         waiting = _waiting(judge, store, find_images([*texts], places, request), (texts, known))
         while batch := list(islice(waiting, size)):

@@ -26,8 +26,8 @@ class Table:
     the better one, or `is_tie`. `weight` has the mean 1 over all.
     """
 
-    images: Floats
-    texts: Floats
+    images: npt.NDArray[Any]  # vectors [n, d], or numbers [n, 1] of what a model looks up
+    texts: npt.NDArray[Any]
     better: Numbers  # [n, 2]: image, text
     worse: Numbers
     is_tie: npt.NDArray[np.bool_]
@@ -95,7 +95,7 @@ def names_of(comparisons: Sequence[Comparison], pairs: Iterable[tuple[str, str]]
 def make_table(
     comparisons: Sequence[Comparison],
     names: Names,
-    vectors: tuple[Floats, Floats],
+    vectors: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     shares: dict[str, float],
 ) -> Table:
     """The comparisons of criteria in `shares`; each image has one vote on each of them.

@@ -203,5 +203,5 @@ def _scores(head: Head, table: Table, rows: np.ndarray[Any, Any]) -> tuple[torch
     sides = [table.better[rows], table.worse[rows]]
     if head.is_joint:
         scores: torch.Tensor = head(*table.inputs(np.concatenate(sides)))
-        return scores.split(len(rows))
+        return scores[: len(rows)], scores[len(rows) :]
     return tuple(head(*table.inputs(side)) for side in sides)

@@ -97,6 +97,7 @@ def seen_of(model, options, names, images, path) -> Seen:
     return Seen(pixels, *read_texts(model, names.texts, options))
 
 
+@pytest.mark.slow
 def test_it_learns_by_heart_which_text_is_of_which_image(tmp_path, blip):
     model, options, names, table, images = material(blip)
     seen = seen_of(model, options, names, images, tmp_path / "pixels.npy")
@@ -107,7 +108,7 @@ def test_it_learns_by_heart_which_text_is_of_which_image(tmp_path, blip):
 
     run = Run(
         *(table, table, toys.LINEAR),
-        TrainingOptions(epochs=25, patience=25, batch=12, rate=0.003),
+        TrainingOptions(epochs=15, patience=15, batch=12, rate=0.004),
         *((False,), str(tmp_path / "checkpoint"), ""),
         make=lambda: CrossHead(model, seen, (False,), options),
     )
@@ -166,6 +167,7 @@ def test_from_files_to_a_folder_that_itm_loads(folder):
     assert str(folder) not in (folder / "out" / MODEL / "config.json").read_text()
 
 
+@pytest.mark.slow
 def test_killed_in_between_it_goes_on_to_the_same_bytes(folder, tmp_path, blip):
     whole = tmp_path / "whole"
     training.train_reward(str(folder / "train.yaml"), str(folder / "out"))

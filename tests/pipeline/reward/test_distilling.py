@@ -64,6 +64,7 @@ def bytes_of(progress: Progress) -> bytes:
     return head_bytes(arrays_of(progress.best, blocks, np.zeros(1, np.float32)), {})
 
 
+@pytest.mark.slow
 def test_it_learns_an_order_that_no_preference_tells(tmp_path):
     own, made = run(tmp_path)
     options = own.options.model_copy(update={"epochs": 12, "rate": 0.05})
@@ -154,6 +155,7 @@ def judged():
         one.clear()
 
 
+@pytest.mark.slow
 def test_a_judge_is_asked_and_reported_and_its_file_gives_the_same(tmp_path, judged):
     config = write(tmp_path, JUDGED)
     card = training.train_reward(config, str(tmp_path / "out"))
@@ -177,6 +179,7 @@ def test_a_judge_is_asked_and_reported_and_its_file_gives_the_same(tmp_path, jud
     assert len(judges.ASKED) == 16 * 4
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_asks_goes_on_to_the_same_bytes(tmp_path, judged):
     config = write(tmp_path, JUDGED)
     judges.STOP.append(30)
@@ -190,6 +193,7 @@ def test_a_run_killed_while_it_asks_goes_on_to_the_same_bytes(tmp_path, judged):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [

@@ -135,6 +135,7 @@ def test_the_blocks_are_those_of_the_embedded_backbone():
     assert not layers[0, 0, :, len(mean) :].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_of_models_of_open_clip(tmp_path, kind):
     clip = ClipScore(model=save_model(tmp_path / "m", kind))

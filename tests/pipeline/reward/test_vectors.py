@@ -56,6 +56,7 @@ def train(folder, images, encoder="'local-dir:clip'", out="head"):
     return training.train_reward(str(path), str(folder / out))
 
 
+@pytest.mark.slow
 def test_a_head_over_open_clip_scores_what_that_model_stored(material):
     folder, _ = material
     card = train(folder, "{pool: out}")
@@ -70,6 +71,7 @@ def test_a_head_over_open_clip_scores_what_that_model_stored(material):
         RewardScore(weights, image="image", text="caption")
 
 
+@pytest.mark.slow
 def test_stored_vectors_give_the_same_head(material, monkeypatch):
     folder, _ = material
     train(folder, "{pool: out}")
@@ -79,6 +81,7 @@ def test_stored_vectors_give_the_same_head(material, monkeypatch):
     assert one == other
 
 
+@pytest.mark.slow
 def test_vectors_of_another_encoder_are_refused(material):
     folder, _ = material
     with pytest.raises(
@@ -90,6 +93,7 @@ def test_vectors_of_another_encoder_are_refused(material):
         train(folder, "{pool: out, column: clip_image}", encoder="'local-dir:other'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "message"),
     [
