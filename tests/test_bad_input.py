@@ -14,6 +14,8 @@ from tests.conftest import SCORED, write_pair
 from tests.outputs import exported, ledger
 from tests.pictures import HTML, bomb_png, every_kind, jpeg
 
+pytestmark = pytest.mark.slow
+
 RECIPE = (
     "pool: pool/\n"
     + SCORED

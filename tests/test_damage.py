@@ -12,6 +12,8 @@ import pytest
 from tests.commands import done, pairmill
 from tests.conftest import PROMISED, tree
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 VERBS = ("ingest", "score", "select", "export")
 

@@ -16,6 +16,8 @@ from pipeline.errors import CurationError
 from tests.commands import done, pairmill
 from tests.conftest import PROMISED, RECIPE, VERBS, tree
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -10,6 +10,8 @@ from tests.commands import done, pairmill
 from tests.conftest import write_pair
 from tests.pictures import jpeg
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Odd:

@@ -15,6 +15,8 @@ from tests.filters.matching_pairs import one_by_one, pairs, pictures
 from tests.filters.tiny_blip import CAPTIONING, DEC, SEP, save_blip, save_coca, save_llava
 from tests.filters.tiny_models import save_model
 
+pytestmark = pytest.mark.slow
+
 ODD = ("", " \n", "dog " * 3000, "a [SEP] dog <image> </s>", "a &lt;end_of_text&gt; dog", "!?! �😀")
 KINDS = ("blip", "coca", "llava", "embedded")
 

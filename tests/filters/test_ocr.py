@@ -8,6 +8,8 @@ from filters.ocr import TextBoxes, covered, overlap
 from filters.textboxes import Line, decoded, detect, lines_of
 from tests.pictures import photo
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("rapidocr")
 pytest.importorskip("onnxruntime")
 

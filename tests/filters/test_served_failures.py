@@ -33,6 +33,8 @@ from filters.served import (
 )
 from tests.filters.model_server import Action, ModelServer, failing, prompt_of, serve, unused_port
 
+pytestmark = pytest.mark.slow
+
 ECHO = Action(text=prompt_of)
 
 

@@ -17,6 +17,8 @@ from filters.served import Request, Server, ask
 from filters.served import keep_in as keep
 from tests.filters.model_server import Action, ModelServer, prompt_of, serve
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ECHO = Action(text=prompt_of)
 

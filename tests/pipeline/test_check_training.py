@@ -13,6 +13,8 @@ from pipeline.shards import END, member
 from tests.conftest import RECIPE, built
 from tests.pictures import jpeg
 
+pytestmark = pytest.mark.slow
+
 ODD = "x{0..3}::y z"  # which loaders would take for patterns
 
 

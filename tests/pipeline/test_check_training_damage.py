@@ -13,6 +13,8 @@ import pytest
 from pipeline.check_training import check
 from pipeline.errors import CurationError, DamagedFile
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

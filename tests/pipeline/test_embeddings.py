@@ -22,6 +22,8 @@ from pipeline.verify import check
 from tests.conftest import RECIPE, tree
 from tests.pipeline.test_export import chosen, copy_scored, exported, manifest_of
 
+pytestmark = pytest.mark.slow
+
 
 def vector(text: str, dims: int = 3) -> list[float]:
     return [byte / 8 for byte in hashlib.md5(text.encode()).digest()[:dims]]

@@ -17,6 +17,8 @@ from pipeline.run import Engine
 from tests.conftest import tree, write_pair
 from tests.pictures import jpeg
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """\
 sources: {photos: {folder: photos/}}
 score:

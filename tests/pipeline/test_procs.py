@@ -15,6 +15,8 @@ from pipeline import procs
 from pipeline.errors import CurationError
 from tests.pipeline import works
 
+pytestmark = pytest.mark.slow
+
 
 def work_on(work: Callable[[works.Shard], object]) -> None:
     """What a worker does, without Beam."""

@@ -16,6 +16,8 @@ from pipeline.select import Resources, select
 from pipeline.steps import Draw, OnePer, Step, Top, Where
 from tests.pipeline.selecting import QUICK, ROWS, STEPS, Row, placed, reference, run, table_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def resources(tmp_path: Path) -> Resources:

@@ -6,6 +6,8 @@ from pipeline.errors import RecipeError
 from tests.conftest import tree
 from tests.filters import reward_files
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """\
 sources:
   photos: {{folder: photos/}}

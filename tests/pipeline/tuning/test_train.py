@@ -12,6 +12,8 @@ from pipeline.tuning import train as tuning
 from pipeline.tuning.commands import app
 from tests.pipeline.tuning import colours
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 trusted: {pool: build, where: "source_key like 't%'"}
 anchors:
