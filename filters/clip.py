@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters import clip_weights, embedded, merging, side_layers, tuned_heads
-from filters.clip_weights import Loaded, Source
+from filters.clip_weights import Loaded, Source, prepared
 from filters.threads import one_thread
 
 EMBEDDED = "embedded"
@@ -22,7 +22,6 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEXT_LENGTH = 2000
 """Characters of a text that are tokenised: open_clip takes time by the square of a word's length,
 a minute for 50,000 letters, and models read 77 tokens or so."""
-_RIBBON = 20  # times as long as wide: open_clip would enlarge such a picture to gigabytes
 _WORDS = 100_000  # that a tokenizer may remember; open_clip's forgets none by itself
 
 Floats = npt.NDArray[np.float32]
@@ -160,7 +159,7 @@ class ClipScore:
 
     def prepare_image(self, image: Pixels) -> Any:
         """What the model sees of an image; a batch may hold it in place of the image."""
-        return image if self._is_embedded else _prepared(self._load(), image)
+        return image if self._is_embedded else prepared(self._load(), image)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts: list[str] = batch[self.text]
@@ -170,7 +169,7 @@ class ClipScore:
         else:
             loaded = self._load()
             starts = [text.strip()[:TEXT_LENGTH] for text in texts]
-            tokens = _tokens(loaded, starts)
+            tokens = tokenized(loaded, starts)
             seen, read = _encode(loaded, batch["image"], tokens, self.batch_size)
             cut, blank = _are_cut(loaded, starts, tokens), _are_blank(loaded, starts, tokens)
         scores = np.einsum("ij,ij->i", seen, read)
@@ -208,14 +207,14 @@ class ClipScore:
             return embedded.encode_texts(texts)
         loaded, size = self._load(), self.batch_size
         starts = [text.strip()[:TEXT_LENGTH] for text in texts]
-        return _tower(starts, size, lambda some: _read(loaded, _tokens(loaded, some), size))
+        return _tower(starts, size, lambda some: _read(loaded, tokenized(loaded, some), size))
 
     def image_layers(self, images: list[Pixels]) -> Floats:
         """Blocks inside the image tower, [n, layers, tokens, width]: see `side_layers`."""
         if self._is_embedded:
             return side_layers.embedded_images(images)
         loaded = self._load()
-        return side_layers.model_images(loaded, [_prepared(loaded, image) for image in images])
+        return side_layers.model_images(loaded, [prepared(loaded, image) for image in images])
 
     def text_layers(self, texts: list[str]) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Blocks inside the text tower, and which tokens [n, tokens] count: see `side_layers`."""
@@ -223,7 +222,7 @@ class ClipScore:
             return side_layers.embedded_texts(texts)
         loaded = self._load()
         starts = [text.strip()[:TEXT_LENGTH] for text in texts]
-        return side_layers.model_texts(loaded, _tokens(loaded, starts))
+        return side_layers.model_texts(loaded, tokenized(loaded, starts))
 
     def _load(self) -> Loaded:
         loaded = clip_weights.load(self._source._replace(device=self.device))
@@ -274,7 +273,7 @@ def _seen(loaded: Loaded, images: list[Pixels], size: int) -> Floats:
     import torch
 
     count = len(images)
-    pixels = torch.stack([i if torch.is_tensor(i) else _prepared(loaded, i) for i in images])
+    pixels = torch.stack([i if torch.is_tensor(i) else prepared(loaded, i) for i in images])
     if count < size:
         pixels = torch.cat([pixels, pixels.new_zeros((size - count, *pixels.shape[1:]))])
     with torch.inference_mode():
@@ -304,25 +303,13 @@ def _moved(loaded: Loaded, batch: Any) -> Any:
     return batch.to(loaded.device, non_blocking=True)
 
 
-def _prepared(loaded: Loaded, image: Pixels) -> Any:
-    """What the model sees of a picture; of a ribbon whose ends are cut off, the middle alone."""
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    most = _RIBBON * min(height, width)
-    if loaded.crops and max(height, width) > most:
-        top, left = max(0, height - most) // 2, max(0, width - most) // 2
-        image = image[top : top + most, left : left + most]
-    return loaded.transform(Image.fromarray(image))
-
-
 def _unit(vectors: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # of zeros NaN, which is refused
         result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
 
 
-def _tokens(loaded: Loaded, texts: list[str]) -> Any:
+def tokenized(loaded: Loaded, texts: list[str]) -> Any:
     """Tokens [n, context]; the tokenizer's memory of words is bounded."""
     words = getattr(loaded.tokenize, "cache", {})
     if len(words) > _WORDS:

@@ -9,12 +9,13 @@ import difflib
 import glob
 import hashlib
 import importlib.util
-import json
 import os
 import threading
 import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+from filters import files
 
 FOLDER = "local-dir:"
 _CONFIG = "open_clip_config.json"
@@ -22,6 +23,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pth")  # what open_clip looks for in a mod
 _TOKENIZER = (".json", ".txt", ".model")
 _DEVICES = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")  # CUDA, ROCm, and CUDA under WSL
 _LOCK = threading.Lock()
+_RIBBON = 20  # times as long as wide: open_clip would enlarge such a picture to gigabytes
 
 
 class Source(NamedTuple):
@@ -109,7 +111,7 @@ def _check_file(source: Source) -> None:
 
 def _check_folder(folder: str) -> None:
     path = os.path.join(folder, _CONFIG)
-    if not {"mean", "std"} <= _read_json(path).get("preprocess_cfg", {}).keys():
+    if not {"mean", "std"} <= files.read_json(path).get("preprocess_cfg", {}).keys():
         raise ValueError(
             f"{path}: has no `preprocess_cfg` with mean and std, so how images are prepared for"
             " these weights is not known"
@@ -131,7 +133,7 @@ def _config(model: str) -> dict[str, Any]:
     if folder is not None:
         if not os.path.isabs(folder):
             raise ValueError(f"model {model!r}: the path after {FOLDER} must be absolute")
-        found = _read_json(os.path.join(folder, _CONFIG)).get("model_cfg")
+        found = files.read_json(os.path.join(folder, _CONFIG)).get("model_cfg")
         if not isinstance(found, dict) or not {"vision_cfg", "text_cfg"} <= found.keys():
             raise ValueError(f"{os.path.join(folder, _CONFIG)}: has no `model_cfg` of two towers")
         return found
@@ -139,7 +141,7 @@ def _config(model: str) -> dict[str, Any]:
     if model not in known:
         near = difflib.get_close_matches(model, known, 5, 0.4) or sorted(known)
         raise ValueError(f"open_clip knows no model {model!r}; it knows {', '.join(near)}")
-    return _read_json(known[model])
+    return files.read_json(known[model])
 
 
 @lru_cache(maxsize=1)
@@ -151,17 +153,6 @@ def _known_configs() -> dict[str, str]:
     return {os.path.basename(path).removesuffix(".json"): path for path in sorted(paths)}
 
 
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: can't be read: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: is no JSON object")
-    return found
-
-
 def image_side(source: Source) -> int:
     """The side in pixels of what the model sees, the longer one where they differ."""
     size = config(source)["vision_cfg"].get("image_size", 224)
@@ -171,26 +162,15 @@ def image_side(source: Source) -> int:
 def digest(source: Source) -> str:
     """Names the files that values depend on by their content; for a tag, it and the pinned one."""
     if source.folder is not None:
-        lines = [f"{os.path.basename(p)} {_file_digest(p)}" for p in _model_files(source.folder)]
+        lines = [f"{os.path.basename(p)} {files.digest(p)}" for p in _model_files(source.folder)]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    return _file_digest(source.file) if source.file else f"tag {source.tag} {source.sha256}"
+    return files.digest(source.file) if source.file else f"tag {source.tag} {source.sha256}"
 
 
 def _model_files(folder: str) -> list[str]:
     """Configuration, weights and tokenizer in a model's folder, sorted."""
     found = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
     return [path for path in found if path.endswith((*_TOKENIZER, *_WEIGHTS))]
-
-
-def _file_digest(path: str) -> str:
-    status = os.stat(path)
-    return _digest_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest_of(path: str, _size: int, _modified_ns: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def best_device() -> str:
@@ -313,8 +293,8 @@ def _check_digest(source: Source) -> None:
     else:
         known = open_clip.get_pretrained_cfg(source.model, source.pretrained)
         path = open_clip.download_pretrained(known)
-    if _file_digest(path) != source.sha256.lower():
-        raise ValueError(f"{path}: sha256 is {_file_digest(path)}, pinned is {source.sha256}")
+    if files.digest(path) != source.sha256.lower():
+        raise ValueError(f"{path}: sha256 is {files.digest(path)}, pinned is {source.sha256}")
 
 
 def _preprocessing(source: Source) -> dict[str, Any]:
@@ -326,3 +306,15 @@ def _preprocessing(source: Source) -> dict[str, Any]:
     known = open_clip.get_pretrained_cfg(source.model, source.tag)
     names = ("mean", "std", "interpolation", "resize_mode")
     return {f"image_{name}": known[name] for name in names if name in known}
+
+
+def prepared(loaded: Loaded, image: Any) -> Any:
+    """What the model sees of a picture; of a ribbon whose ends are cut off, the middle alone."""
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    most = _RIBBON * min(height, width)
+    if loaded.crops and max(height, width) > most:
+        top, left = max(0, height - most) // 2, max(0, width - most) // 2
+        image = image[top : top + most, left : left + most]
+    return loaded.transform(Image.fromarray(image))

@@ -19,7 +19,6 @@ from filters.threads import one_thread
 Doubles = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 _PAD = 0
-_RIBBON = 20  # times as long as wide: open_clip would enlarge such a picture to gigabytes
 
 
 class Tokens(NamedTuple):
@@ -114,18 +113,6 @@ def _pixels(loaded: Loaded, images: list[Pixels], size: int) -> Any:
     """Pictures as the weights' training prepared them; blank ones up to `size`."""
     import torch
 
-    pixels = torch.stack([_prepared(loaded, image) for image in images])
+    pixels = torch.stack([clip_weights.prepared(loaded, image) for image in images])
     blank = pixels.new_zeros((size - len(images), *pixels.shape[1:]))
     return torch.cat([pixels, blank]).to(loaded.device, loaded.dtype)
-
-
-def _prepared(loaded: Loaded, image: Pixels) -> Any:
-    """What the model sees of a picture; of a ribbon whose ends are cut off, the middle alone."""
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    most = _RIBBON * min(height, width)
-    if loaded.crops and max(height, width) > most:
-        top, left = max(0, height - most) // 2, max(0, width - most) // 2
-        image = image[top : top + most, left : left + most]
-    return loaded.transform(Image.fromarray(image))

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from filters import files
 from filters.clip_weights import FOLDER
 
 TEXT_LENGTH = 2000
@@ -102,7 +103,7 @@ def config(source: Source) -> dict[str, Any]:
     folder = source.folder or ""
     if not os.path.isabs(folder):
         raise ValueError(f"model {source.model!r}: the path after {FOLDER} must be absolute")
-    return _read_json(os.path.join(folder, _CONFIG))
+    return files.read_json(os.path.join(folder, _CONFIG))
 
 
 def image_side(source: Source) -> int | None:
@@ -119,7 +120,7 @@ def digest(source: Source) -> str:
         return f"{source.model} {source.revision}"
     found = sorted(glob.glob(os.path.join(glob.escape(source.folder), "*")))
     paths = [path for path in found if path.endswith(_DECIDING)]
-    lines = [f"{os.path.basename(path)} {_file_digest(path)}" for path in paths]
+    lines = [f"{os.path.basename(path)} {files.digest(path)}" for path in paths]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -141,17 +142,6 @@ def _hub_type(model: str, revision: str | None) -> str:
     except OSError as error:
         raise ValueError(f"model {model!r} can't be loaded: {error}") from error
     return str(found.model_type)
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: can't be read: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: is no JSON object")
-    return found
 
 
 def _weight_names(folder: str) -> set[str] | None:
@@ -176,17 +166,6 @@ def _header(path: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: is no file of safetensors: its header is no JSON object")
     return found
-
-
-def _file_digest(path: str) -> str:
-    status = os.stat(path)
-    return _digest_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest_of(path: str, _size: int, _modified_ns: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # With torch
@@ -256,14 +235,15 @@ def _check_words(source: Source, model: Any, processor: Any) -> None:
 def _quiet(transformers: Any) -> Iterator[None]:
     """Neither progress bars nor reports: what is wrong is raised."""
     logging = transformers.utils.logging
-    level = logging.get_verbosity()
+    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        logging.enable_progress_bar()
+        if has_bars:
+            logging.enable_progress_bar()
 
 
 def harmless(text: str, processor: Any) -> str:

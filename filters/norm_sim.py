@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters import targets, vectors
+from filters import files, targets, vectors
 from filters.targets import Targets
 from filters.vectors import Doubles, Halves
 
@@ -61,7 +61,7 @@ class NormSim:
 
     @property
     def weights_digest(self) -> str:
-        return targets.digest(self.targets)
+        return files.digest(self.targets)
 
     def prepare(self) -> None:
         """Read the targets. Raises ValueError when they are no vectors."""

@@ -8,12 +8,11 @@ import functools
 import re
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
 
+from filters import vocabulary
+
 KINDS = ("object", "attribute", "number", "text", "style")
-_FILE = Path(__file__).with_name("vocabulary.txt")
-_LENGTH = 2000  # characters of a caption that are looked at
 _MOST = 8  # parts of one kind: the first ones
 _WORD = r"(?<![\w'’.-]){}(?![\w-])"
 
@@ -76,7 +75,7 @@ _SAID = re.compile(
 
 def _bare(caption: str) -> str:
     """The part of a caption that is looked at; quotes around all of it are none."""
-    text = caption[:_LENGTH].strip()
+    text = caption[: vocabulary.LENGTH].strip()
     whole = _QUOTED.fullmatch(text)
     return text if whole is None else text[1:-1]
 
@@ -92,7 +91,7 @@ def _objects(text: str) -> Iterator[Part]:
 
 
 def _attributes(text: str) -> Iterator[Part]:
-    groups = _lines("properties")
+    groups = vocabulary.lines("properties")
     known = tuple(chain(*groups))
     named = {match[0].lower() for match in _pattern(known).finditer(text)}
     for match in _pattern(known).finditer(text):
@@ -103,7 +102,7 @@ def _attributes(text: str) -> Iterator[Part]:
 
 
 def _numbers(text: str) -> Iterator[Part]:
-    numbers = _lines("numbers")[0]
+    numbers = vocabulary.lines("numbers")[0]
     digits = {str(value): word for value, word in enumerate(numbers, 1)}
     _, plural = _things()
     for match in _pattern((*numbers, *digits)).finditer(text):
@@ -140,7 +139,7 @@ _NO_NOUN = re.compile(
 def _noun_after(text: str, place: int) -> str:
     """The next words up to what is likely the noun, three at most; empty where none follows."""
     words: list[str] = []
-    properties = frozenset(chain(*_lines("properties")))
+    properties = frozenset(chain(*vocabulary.lines("properties")))
     for match in re.finditer(r"[ -]?([^\W\d_]+(?:['’-][^\W\d_]+)*)|(\S)", text[place : place + 80]):
         word = match[1]
         if word is None or (_NO_NOUN.fullmatch(word) and not (words and word == "and")):
@@ -160,39 +159,26 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @functools.cache
-def _lines(name: str) -> tuple[tuple[str, ...], ...]:
-    """The lines of a part of the vocabulary, each word as it stands there."""
-    _, _, after = _FILE.read_text(encoding="utf-8").partition(f"[{name}]\n")
-    lines = after.partition("\n[")[0].splitlines()
-    return tuple(tuple(word.replace("_", " ") for word in line.split()) for line in lines if line)
-
-
-@functools.cache
 def _things() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """All things, each once: in singular, and in plural where that differs.
 
     What is also a property (orange) or a style (painting) is left out.
     """
-    others = {*chain(*_lines("properties")), *chain(*_style_groups())}
-    entries = [entry for entry in dict.fromkeys(chain(*_lines("things"))) if entry not in others]
-    forms = [_forms(entry) for entry in entries]
+    others = {*chain(*vocabulary.lines("properties")), *chain(*_style_groups())}
+    entries = [
+        entry for entry in dict.fromkeys(chain(*vocabulary.lines("things"))) if entry not in others
+    ]
+    forms = [vocabulary.forms(entry) for entry in entries]
     return tuple(one for one, _ in forms), tuple(more for one, more in forms if more != one)
 
 
 @functools.cache
 def _singular_of() -> dict[str, str]:
-    return {more: one for one, more in map(_forms, chain(*_lines("things")))}
+    return {more: one for one, more in map(vocabulary.forms, chain(*vocabulary.lines("things")))}
 
 
 def _number_free(word: str) -> str:
     return _singular_of().get(word, word)
-
-
-def _forms(entry: str) -> tuple[str, str]:
-    word, _, plural = entry.partition("/")
-    if not plural and re.search(r"[^aeiou]y$", word):
-        plural = word[:-1] + "ies"
-    return word, plural or word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 @functools.cache

@@ -4,7 +4,6 @@ Parquet, npz, npy and safetensors. Refuses a set that its file, or the name of i
 evaluation split: selecting by what a model will be tested on makes the test worthless.
 """
 
-import hashlib
 import os
 import re
 from functools import lru_cache
@@ -85,18 +84,6 @@ def _splits_of_parquet(path: str) -> list[str]:
     if _SAID in schema.names:
         found += [str(value) for value in pq.read_table(path, columns=[_SAID])[_SAID].unique()]
     return found
-
-
-def digest(path: str) -> str:
-    """SHA-256 of the file."""
-    status = os.stat(path)
-    return _digest(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: str, _size: int, _modified_ns: int) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read(targets: Targets) -> Halves:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from filters import caption, clip_weights, embedded
-from filters.clip import EMBEDDED, TEXT_LENGTH, ClipScore, Floats, Pixels, _prepared, _tokens
-from filters.clip_weights import Loaded, Source
+from filters.clip import EMBEDDED, TEXT_LENGTH, ClipScore, Floats, Pixels, tokenized
+from filters.clip_weights import Loaded, Source, prepared
 from filters.threads import one_thread
 
 MOST_WORDS = 64
@@ -93,7 +93,7 @@ def patches(clip: ClipScore, images: Sequence[Pixels]) -> Iterator[Floats]:
         return
     loaded = load(clip)
     for start in range(0, len(images), clip.batch_size):
-        batch = [_prepared(loaded, image) for image in images[start : start + clip.batch_size]]
+        batch = [prepared(loaded, image) for image in images[start : start + clip.batch_size]]
         yield from _unit(_patch_tokens(loaded, batch, clip.batch_size))
 
 
@@ -105,7 +105,7 @@ def words(clip: ClipScore, texts: Sequence[str]) -> Iterator[Words]:
     loaded = load(clip)
     for start in range(0, len(texts), clip.batch_size):
         some = [text.strip()[:TEXT_LENGTH] for text in texts[start : start + clip.batch_size]]
-        ids = _tokens(loaded, some)
+        ids = tokenized(loaded, some)
         vectors = _unit(_text_tokens(loaded, ids, clip.batch_size))
         pairs = zip(ids.tolist(), vectors, strict=True)
         yield from (_words_of(loaded.tokenize, row, found) for row, found in pairs)

@@ -66,10 +66,19 @@ def _is_of_word(sign: str) -> bool:
     return sign in _WITHIN or unicodedata.category(sign)[0] in "LM"
 
 
+@functools.cache
+def lines(name: str) -> tuple[tuple[str, ...], ...]:
+    """The lines of a part of the file, each entry as it stands there: a word, maybe its plural."""
+    return tuple(
+        tuple(entry.replace("_", " ") for entry in line.split())
+        for line in _part(name).splitlines()
+        if line
+    )
+
+
 def _lines(name: str) -> list[list[tuple[str, str]]]:
     """The lines of a part of the file, each word with its plural."""
-    lines = _part(name).splitlines()
-    return [[_forms(entry.replace("_", " ")) for entry in line.split()] for line in lines]
+    return [[forms(entry) for entry in line] for line in lines(name)]
 
 
 def _part(name: str) -> str:
@@ -77,7 +86,8 @@ def _part(name: str) -> str:
     return after.partition("\n[")[0]
 
 
-def _forms(entry: str) -> tuple[str, str]:
+def forms(entry: str) -> tuple[str, str]:
+    """Singular and plural of an entry."""
     word, _, plural = entry.partition("/")
     if plural:
         return word, plural
@@ -98,9 +108,9 @@ def _others() -> dict[str, tuple[str, ...]]:
     for name in _SORTS:
         for line in _lines(name):
             for form in range(2 if name == "things" else 1):
-                for forms in line:
-                    others = [other[form] for other in line if other != forms]
-                    found.setdefault(forms[form], tuple(others))
+                for both in line:
+                    others = [other[form] for other in line if other != both]
+                    found.setdefault(both[form], tuple(others))
     return found
 
 

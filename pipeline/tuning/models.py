@@ -45,6 +45,7 @@ class Trainable:
     transform: Any
     tokenize: Any
     side: int
+    crops: bool  # of a picture the middle square is seen, not all
     config: Mapping[str, Any]
 
 
@@ -73,7 +74,8 @@ def load_trainable(options: EncoderOptions, device: str) -> Trainable:
     size = shown.get("size", 224)
     side = int(max(size)) if isinstance(size, list | tuple) else int(size)
     config = {"model_cfg": _architecture(options.model), "preprocess_cfg": shown}
-    return Trainable(network, transform, tokenize, side, config)
+    crops = shown["resize_mode"] == "shortest"
+    return Trainable(network, transform, tokenize, side, crops, config)
 
 
 def _architecture(model: str) -> dict[str, Any]:
@@ -176,7 +178,7 @@ class ModelLearner:
         pixels, pairs = [], []
         for key, data in part:
             try:
-                pixels.append(self._prepared(decode(data, 2 * self._model.side)))
+                pixels.append(prepared(self._model, decode(data, 2 * self._model.side)))
             except Unreadable:
                 continue
             pairs.append(rows[key])
@@ -187,14 +189,16 @@ class ModelLearner:
         images = torch.tensor([self._images[pair.image.hex()] for pair in pairs])
         yield Batch(inputs, images, torch.tensor([self._texts[pair.text] for pair in pairs]))
 
-    def _prepared(self, image: Any) -> torch.Tensor:
-        height, width = image.shape[:2]
-        most = _RIBBON * min(height, width)
-        if max(height, width) > most:
-            top, left = max(0, height - most) // 2, max(0, width - most) // 2
-            image = image[top : top + most, left : left + most]
-        found: torch.Tensor = self._model.transform(Image.fromarray(image))
-        return found
+
+def prepared(model: Trainable, image: Any) -> torch.Tensor:
+    """What the model sees of a picture, as the scorer `clip` shows it."""
+    height, width = image.shape[:2]
+    most = _RIBBON * min(height, width)
+    if model.crops and max(height, width) > most:
+        top, left = max(0, height - most) // 2, max(0, width - most) // 2
+        image = image[top : top + most, left : left + most]
+    found: torch.Tensor = model.transform(Image.fromarray(image))
+    return found
 
 
 def _numbered(names: Sequence[str]) -> dict[str, int]:

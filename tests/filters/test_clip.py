@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters import clip_weights
+from filters import clip_weights, files
 from filters.clip import ClipScore
 from filters.clip_weights import Source, load
 from pipeline.instances import fingerprint
@@ -301,9 +301,7 @@ def test_a_wrong_tag_or_activation_is_refused_before_anything_is_fetched(source,
 
 
 def test_weights_can_be_pinned(models):
-    good = clip_weights._file_digest(
-        models["clip"].removeprefix("local-dir:") + "/model.safetensors"
-    )
+    good = files.digest(models["clip"].removeprefix("local-dir:") + "/model.safetensors")
     ClipScore(model=models["clip"], sha256=good).prepare()
     with pytest.raises(ValueError, match=f"sha256 is {good}, pinned is abc"):
         ClipScore(model=models["clip"], sha256="abc").prepare()

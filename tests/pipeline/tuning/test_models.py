@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from filters import clip_weights
 from filters.clip import ClipScore
 from pipeline.reward.config import EncoderOptions
 from pipeline.tuning import train as tuning
-from pipeline.tuning.models import load_trainable, save_model
+from pipeline.tuning.models import load_trainable, prepared, save_model
 from tests.filters.tiny_models import KINDS
 from tests.filters.tiny_models import save_model as make_model
 from tests.pictures import photo
@@ -53,6 +54,17 @@ def test_a_saved_model_scores_as_the_one_it_was(tmp_path, kind):
     batch = {"image": images, "caption": texts}
     assert ClipScore(model=saved)(batch) == ClipScore(model=name)(batch)
     assert "preprocess_cfg" in json.loads((tmp_path / "saved/open_clip_config.json").read_text())
+
+
+@pytest.mark.parametrize(("kind", "crops"), [("clip", True), ("siglip", False)])
+def test_what_is_learnt_from_is_what_the_scorer_sees(tmp_path, kind, crops):
+    name = make_model(tmp_path / "model", kind)
+    trainable = load_trainable(EncoderOptions(model=name), "cpu")
+    loaded = clip_weights.load(clip_weights.Source(name))
+    assert trainable.crops == loaded.crops == crops
+    for size in ((40, 30), (1500, 4), (4, 1500)):
+        image = photo(1, size)
+        assert torch.equal(prepared(trainable, image), clip_weights.prepared(loaded, image))
 
 
 @pytest.mark.slow
