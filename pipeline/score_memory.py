@@ -49,6 +49,8 @@ class Room:
 
 def with_batch_size(scorer: Any, size: int) -> Any:
     """The scorer with another batch size if that is a parameter of it, to which it may pad."""
+    if hasattr(scorer, "with_batch_size"):
+        return scorer.with_batch_size(size)
     has_size = dataclasses.is_dataclass(scorer) and any(
         part.name == "batch_size" and part.init for part in dataclasses.fields(scorer)
     )

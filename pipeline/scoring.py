@@ -15,6 +15,7 @@ from pipeline import catalog, decoding
 from pipeline.columns import ColumnSet
 from pipeline.conditions import check_condition, columns_of
 from pipeline.contract import FIELDS, described, interface, type_problem
+from pipeline.each import CAPTIONS, EachCaption, is_captions
 from pipeline.errors import RecipeError
 from pipeline.instances import (
     Instance,
@@ -103,7 +104,20 @@ class Resolver:
         with self._blaming(entry.name, at):
             given = {name: self._located(name, value) for name, value in entry.params.items()}
             scorer = kind(**{name: _frozen(value) for name, value in given.items()})
+            scorer = self._of_captions(scorer)
         self._add(entry.name, scorer, at, entry)
+
+    def _of_captions(self, scorer: Any) -> Any:
+        """The scorer; one whose `text` is a column of captions is asked for each of them."""
+        text = getattr(scorer, "text", None)
+        if not isinstance(text, str) or text not in scorer.reads:
+            return scorer
+        kind = Resolved(tuple(self._made.values())).types.get(text)
+        if kind is None or not is_captions(kind):
+            return scorer
+        if not hasattr(scorer, "reduce") and not hasattr(scorer, "fit"):
+            return EachCaption(scorer, text)
+        raise ValueError(f"{text!r} holds lists of captions, and it reads one text of each row")
 
     def _located(self, name: str, value: Any) -> Any:
         """A parameter that names a file beside the recipe, as a scorer can open it."""
@@ -141,6 +155,8 @@ class Resolver:
         renames = dict(entry.columns) if entry else {}
         with self._blaming(name, at):
             reads, writes = interface(scorer)
+        if CAPTIONS in writes.names:  # a base column: that of a captioner is called after itself
+            renames.setdefault(CAPTIONS, name)
         for old in renames:
             if old not in writes.names:
                 raise self._recipe.error(

@@ -1,0 +1,100 @@
+"""The caption as an object: what every captioner and translator writes, and what they share.
+
+A captioner is a scorer whose one column is called `captions`; a recipe sees it under the name of
+the instance. The captions of a row are a list, in an order that means something (best first, or
+sentence by sentence), never NULL where the row was captioned: a row of which nothing can be said
+has an empty list.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import pyarrow as pa
+
+COLUMN = "captions"
+CAPTION = pa.struct(
+    [
+        ("text", pa.string()),
+        ("language", pa.string()),
+        ("origin", pa.string()),
+        ("kind", pa.string()),
+        ("box", pa.list_(pa.float32())),
+        ("model", pa.string()),
+        ("prompt", pa.string()),
+        ("tokens", pa.int32()),
+        ("flags", pa.list_(pa.string())),
+    ]
+)
+"""The type of a caption, the same as that of the captions a pool begins with."""
+WRITES = pa.schema([(COLUMN, pa.list_(CAPTION))])
+
+SYNTHETIC, TRANSLATED, FUSED, LABELLED = "synthetic", "translated", "fused", "labelled"
+"""Origins of captions that are not the web's: by a model from pixels, from another caption, from
+several, from boxes or classes."""
+
+
+class Caption(NamedTuple):
+    """One caption. `model` is a name with its revision, `NAME@REVISION`, `prompt` with its version.
+
+    `language` is a BCP-47 tag; `kind` says what it is for: `short`, `long`, `sentence`, `region`,
+    `tags`, `facet:NAME`; `box` is left, top, right, bottom as shares of the picture; `tokens` are
+    those that the model wrote; `flags` are words for what is wrong with it, sorted.
+    """
+
+    text: str
+    language: str | None = None
+    origin: str = SYNTHETIC
+    kind: str = "short"
+    box: tuple[float, float, float, float] | None = None
+    model: str | None = None
+    prompt: str | None = None
+    tokens: int | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> "Row":
+        """As a column holds it."""
+        return Row(
+            text=self.text,
+            language=self.language,
+            origin=self.origin,
+            kind=self.kind,
+            box=None if self.box is None else list(self.box),
+            model=self.model,
+            prompt=self.prompt,
+            tokens=self.tokens,
+            flags=sorted(set(self.flags)),
+        )
+
+
+class Row(TypedDict):
+    """A caption as it comes from a column and goes into one."""
+
+    text: str | None
+    language: str | None
+    origin: str | None
+    kind: str | None
+    box: list[float] | None
+    model: str | None
+    prompt: str | None
+    tokens: int | None
+    flags: list[str] | None
+
+
+def rows(captions: Iterable[Caption]) -> list[Row]:
+    """What a captioner returns for one sample."""
+    return [caption.row for caption in captions]
+
+
+def texts(value: str | Sequence[Any] | None) -> list[Row]:
+    """The captions of a column's value, be it text or a list of captions; those with a text."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [Caption(value, origin="raw", kind="raw").row]
+    return [caption for caption in value if caption["text"] is not None]
+
+
+def flagged(caption: Row, *flags: str) -> Row:
+    """The caption with these flags beside those it has."""
+    return {**caption, "flags": sorted({*(caption["flags"] or ()), *flags})}
