@@ -123,7 +123,7 @@ def write_run(task: RunTask, job: ExportJob) -> dict[str, Any]:
         for shard, part in zip(task.shards, task.verdicts, strict=True):
             for row, copies in _kept_rows(job, shard, part):
                 try:
-                    sample = _rendered(row, copies, job)
+                    samples = _rendered(row, copies, job)
                 except decoding.Unreadable as error:
                     failed[row.key.hex()] = error.reason
                     reasons[error.reason] += copies
@@ -132,25 +132,36 @@ def write_run(task: RunTask, job: ExportJob) -> dict[str, Any]:
                     dims, embeddings.dims_of(row.vectors, job.render.embeddings), strict=True
                 ):
                     seen.update([count] if count >= 0 else [])
-                yield sample
+                yield from samples
 
-    samples = write_rendered(job.run(task.name), rendered())
+    written = write_rendered(job.run(task.name), rendered())
     return {
-        "samples": samples,
+        "samples": written,
         "failed": dict(sorted(reasons.items())),
         "failed_keys": dict(sorted(failed.items())),
         "dims": [sorted(seen) for seen in dims],
     }
 
 
-def _rendered(row: Row, copies: int, job: ExportJob) -> Rendered:
-    """A row as it will be written; one that is there more than once with its parts apart."""
+def _rendered(row: Row, copies: int, job: ExportJob) -> list[Rendered]:
+    """A row as it will be written.
+
+    Copies that are alike are one entry, with its parts apart; those of which each has a caption
+    drawn for it are an entry each.
+    """
+    keys = [copy_key(row.key, copy) for copy in range(1 if job.tables else copies)]
+    if len(keys) == 1 or not job.render.draws:
+        return [_entry(row, keys, job)]
+    return [_entry(row, [key], job) for key in keys]
+
+
+def _entry(row: Row, keys: list[bytes], job: ExportJob) -> Rendered:
     if job.tables:
-        copies, data = 1, _table_row(row, job.render.txt)
+        text = job.render.txt.text(row.columns, keys[0], job.seed, "txt")
+        data = _table_row(row, text)
     else:
-        parts = render(row, job.render, job.max_pixels)
-        data = _members(row.key, parts) if copies == 1 else _framed(parts)
-    keys = [copy_key(row.key, copy) for copy in range(copies)]
+        parts = render(row, job.render, job.max_pixels, keys[0])
+        data = _members(keys[0], parts) if len(keys) == 1 else _framed(parts)
     places = tuple((place(key, job.seed), key) for key in keys)
     return Rendered(places, data + row.vectors, len(row.vectors))
 
@@ -190,8 +201,8 @@ def _image_of(row: dict[str, Any], samples: dict[str, dict[str, bytes]], path: s
     return image
 
 
-def _table_row(row: Row, txt: str) -> bytes:
-    values = (row.base["source_key"], row.base["url"], row.columns[txt])
+def _table_row(row: Row, text: str | None) -> bytes:
+    values = (row.base["source_key"], row.base["url"], text)
     return json.dumps(dict(zip(TABLE.names, values, strict=True))).encode()
 
 

@@ -7,7 +7,7 @@ nothing; `pairmill verify` reads them and checks every hash.
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,14 @@ import pyarrow as pa
 
 from pipeline import export, pool, storage
 from pipeline.blur import BLUR_VERSION
-from pipeline.columns import ColumnSet
 from pipeline.cuts import Bucket, cut, shard_count
 from pipeline.embeddings import Embedding, common_dims, name_problem, number_type
 from pipeline.errors import CurationError, DamagedFile
 from pipeline.export import BucketTask, ExportJob, RunTask
+from pipeline.export_texts import texts_of
 from pipeline.manifest import SUBSET, Written, manifest_path, write_manifest, written_before
 from pipeline.places import refuse_foreign_shards
-from pipeline.pool import BASE, Pool
+from pipeline.pool import Pool
 from pipeline.record import read_manifest
 from pipeline.render import RenderOptions
 from pipeline.scoring import Resolved
@@ -164,40 +164,27 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
 
     Raises RecipeError for a column nobody writes, and for a `txt` that is no text.
     """
-    recipe = build.recipe
-    section, captions = recipe.export, recipe.captions
-    columns: dict[str, ColumnSet] = {}
-    wanted = {captions.txt: ("captions", "txt")}
-    wanted |= dict.fromkeys(captions.json_columns, ("captions", "json"))
-    wanted |= dict.fromkeys(section.json_columns, ("export", "json"))
-    writers = resolved.writers
+    section = build.recipe.export
+    texts = texts_of(build.recipe, resolved)
     if section.blur is not None:
         _require_boxes(build, resolved, section.blur)
-        wanted[section.blur] = ("export", "blur")
-    for name, path in wanted.items():
-        if name in writers:
-            columns[name] = writers[name]
-        elif name not in BASE.names:
-            known = ", ".join(sorted(resolved.types))
-            raise recipe.error(f"no column {name!r}; known are {known}", *path)
-    kind = resolved.types[captions.txt]
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        found = str(kind).partition("<")[0]
-        message = f"column {captions.txt!r} holds {found}, and a `txt` is text"
-        raise recipe.error(message, "captions", "txt")
-    embeddings = tuple(_embeddings(build, resolved))
-    columns |= {embedding.column: writers[embedding.column] for embedding in embeddings}
-    return RenderOptions(
+    options = RenderOptions(
         image=section.image,
         quality=90 if section.quality is None else section.quality,
         max_side=section.max_side,
         resize=section.resize,
         blur=section.blur,
-        txt=captions.txt,
-        json=tuple(dict.fromkeys([*captions.json_columns, *section.json_columns])),
-        embeddings=embeddings,
-        columns=columns,
+        txt=texts.txt,
+        files=texts.files,
+        captions=texts.captions,
+        scores=texts.scores,
+        json=texts.json,
+        seed=section.seed,
+        embeddings=tuple(_embeddings(build, resolved)),
     )
+    read = [*options.reads, *(embedding.column for embedding in options.embeddings)]
+    writers = resolved.writers
+    return replace(options, columns={name: writers[name] for name in read if name in writers})
 
 
 def _require_boxes(build: "Build", resolved: Resolved, name: str) -> None:
@@ -241,8 +228,9 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         "quality": options.quality,
         "max_side": options.max_side,
         "resize": options.resize,
-        "txt": options.txt,
-        "json": list(options.json),
+        "txt": asdict(options.txt),
+        "files": {name: asdict(choice) for name, choice in sorted(options.files.items())},
+        "json": [list(options.json), list(options.captions), sorted(options.scores)],
         "columns": {name: c.folder_name for name, c in sorted(options.columns.items())},
         "seed": section.seed,
         "samples_per_shard": section.samples_per_shard,

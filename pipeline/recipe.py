@@ -14,9 +14,9 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from pipeline.errors import RecipeError
 from pipeline.keys import digest
+from pipeline.recipe_captions import CaptionsSection
 from pipeline.recipe_errors import dotted, first_key, problems_of, unknown_word, wrong_value
 from pipeline.recipe_sections import (
-    CaptionsSection,
     ColumnImport,
     ExportSection,
     IngestSection,

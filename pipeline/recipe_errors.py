@@ -18,11 +18,13 @@ from pipeline.yaml_reader import Path, Problem
 NAME = r"^[a-z][a-z0-9_]*$"
 SCORER = r"^([a-z][a-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$"
 PATH = r"^[^\x00-\x1f]+$"
+MEMBER = r"^[a-z][a-z0-9_-]*$"
 
 _PATTERNS = {
     NAME: "a name of lower-case letters, digits and `_` that begins with a letter",
     SCORER: "the name of a scorer, or package.module:Class",
     PATH: "a path",
+    MEMBER: "lower-case letters, digits, `-` and `_` that begin with a letter",
 }
 _TYPES = {
     "string_type": "a text",

@@ -288,10 +288,12 @@ class SubsetStep(StepRule):
     """The list of uids (.npy), relative to the recipe; a uid is a row's `source_key`."""
 
 
-def _kinds(what: str, *models: type[Section]) -> Discriminator:
-    """Chooses the model by the word that decides; an error lists the words."""
+def kinds(what: str, *models: type[Section]) -> Discriminator:
+    """Chooses the model by the word that decides; an error lists the words. A text is `(text)`."""
 
     def kind_of(value: object) -> str | None:
+        if isinstance(value, str):
+            return "(text)"
         if isinstance(value, dict):
             present = [model for model in models if first_key(model) in value]
         else:
@@ -319,7 +321,7 @@ Source = Annotated[
     | Annotated[Img2datasetSource, Tag("(img2dataset)")]
     | Annotated[ParquetSource, Tag("(parquet)")]
     | Annotated[DataCompSource, Tag("(datacomp)")],
-    _kinds("source", *SOURCES),
+    kinds("source", *SOURCES),
 ]
 Step = Annotated[
     Annotated[WhereStep, Tag("(where)")]
@@ -327,7 +329,7 @@ Step = Annotated[
     | Annotated[OnePerStep, Tag("(one_per)")]
     | Annotated[DrawStep, Tag("(draw)")]
     | Annotated[SubsetStep, Tag("(subset)")],
-    _kinds("step", *STEPS),
+    kinds("step", *STEPS),
 ]
 
 
@@ -346,17 +348,6 @@ def _one_name(value: object) -> object:
 
 
 NamedStep = Annotated[dict[Name, Step], BeforeValidator(_one_name)]
-
-
-class CaptionsSection(Section):
-    """Which captions the written samples carry."""
-
-    txt: Text = "caption"
-    """The column that becomes the `.txt` of a sample."""
-    prefer: TextList = ()
-    """Kinds of raw caption in order of preference (`[title, alt]`), for the column `caption`."""
-    json_columns: TextList = Field(default=(), alias="json")
-    """Caption columns that go into the `.json` of a sample."""
 
 
 class ExportSection(Section):

@@ -10,10 +10,14 @@ from pipeline import blur, decoding, encoding
 from pipeline.columns import ColumnSet
 from pipeline.embeddings import Embedding
 from pipeline.pool import BASE, Shard, read_base
+from pipeline.texts import Choice, told
 
 _NOT_PROVENANCE = frozenset(
     {"key", "caption", "captions", "extension", "failed", "detail", "retriable", "image_sha256"}
 )
+
+
+CAPTION = Choice(("caption",))
 
 
 class NoCaption(decoding.Unreadable):
@@ -32,10 +36,11 @@ class NoImage(decoding.Unreadable):
 class RenderOptions:
     """How images and texts are written.
 
-    `image` is `original`, `jpg` or `webp`; `max_side` in pixels. `txt` names the column of the
-    text, `json` further columns for the json member, `embeddings` columns of vectors that lie
-    beside the samples, `blur` one of boxes that are made unrecognisable. `columns` has the set of
-    each of those that is not a base column.
+    `image` is `original`, `jpg` or `webp`; `max_side` in pixels. `txt` chooses the text, `files`
+    those of further members; `captions` names columns of captions that go into the json, `scores`
+    columns of their scores with the column that each is about, `json` any other columns,
+    `embeddings` columns of vectors that lie beside the samples, `blur` one of boxes that are made
+    unrecognisable. `columns` has the set of each of those that is not a base column.
     """
 
     image: str = "original"
@@ -43,17 +48,33 @@ class RenderOptions:
     max_side: int | None = None
     resize: str = "longest"
     blur: str | None = None
-    txt: str = "caption"
+    txt: Choice = CAPTION
+    files: Mapping[str, Choice] = field(default_factory=dict)
+    captions: tuple[str, ...] = ()
+    scores: Mapping[str, str] = field(default_factory=dict)
     json: tuple[str, ...] = ()
+    seed: int = 0
     embeddings: tuple[Embedding, ...] = ()
     columns: Mapping[str, ColumnSet] = field(default_factory=dict)
 
+    @property
+    def draws(self) -> bool:
+        """Whether a text is drawn, so that copies of a row differ."""
+        return any(choice.weights for choice in (self.txt, *self.files.values()))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns behind texts, json and blur, base columns too."""
+        chosen = [name for choice in (self.txt, *self.files.values()) for name in choice.reads]
+        blurred = [self.blur] if self.blur else []
+        told = [*self.captions, *self.scores, *self.json]
+        return tuple(dict.fromkeys([*chosen, *told, *blurred]))
+
     def read_columns(self, root: str, shard: Shard) -> dict[str, list[Any]]:
         """The columns that image, text and json need, as lists over the rows of a pool shard."""
-        names = dict.fromkeys([self.txt, *self.json, *([self.blur] if self.blur else [])])
-        base = read_base(root, shard, [name for name in names if name in BASE.names])
+        base = read_base(root, shard, [name for name in self.reads if name in BASE.names])
         found = {name: base[name].to_pylist() for name in base.column_names}
-        for name in names:
+        for name in self.reads:
             if name not in found:
                 found[name] = self.columns[name].read(shard, [name])[name].to_pylist()
         return found
@@ -77,31 +98,49 @@ class Row:
         return key
 
 
-def render(row: Row, options: RenderOptions, max_pixels: int) -> dict[str, bytes]:
-    """The members of a sample by extension, image first, then `txt` and `json`.
+def render(
+    row: Row, options: RenderOptions, max_pixels: int, key: bytes | None = None
+) -> dict[str, bytes]:
+    """The members of a sample by extension: image, `txt`, the other texts, `json`.
 
-    Raises Unreadable when the image can't be decoded where it has to be, NoImage when the row has
-    none, NoCaption when it has no text, NoBoxes when it is not known what to blur. The json has
-    one schema for all samples and holds no null: what may be missing is inside strings of JSON.
+    `key` is that of the copy if it isn't the row's own. Raises Unreadable when the image can't be
+    decoded where it has to be, NoImage when the row has none, NoCaption when it has no text,
+    NoBoxes when it is not known what to blur. The json has one schema for all samples and holds
+    no null: what may be missing is inside strings of JSON. A further text that is missing is empty.
     """
-    text = row.columns[options.txt]
+    key = row.key if key is None else key
     if row.image is None:
         raise NoImage("no_image", "the row is metadata alone")
+    text = options.txt.text(row.columns, key, options.seed, "txt")
     if text is None:
-        raise NoCaption("no_caption", f"{options.txt} is NULL")
+        raise NoCaption("no_caption", f"no text in {', '.join(options.txt.columns)}")
     hidden = _hidden(row, options)
     data, extension, width, height = _image(row.image, options, hidden, max_pixels)
+    files = {
+        f"{name}.txt": choice.text(row.columns, key, options.seed, name) or ""
+        for name, choice in options.files.items()
+    }
     fields = {
-        "key": row.key.hex(),
+        "key": key.hex(),
         "caption": text,
         "width": width,
         "height": height,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "captions": _text([_without_null(c) for c in row.base["captions"] or []]),
+        "captions": _text(_captions(row, options)),
         "columns": _text({name: row.columns[name] for name in options.json}),
         "provenance": _text(_provenance(row.base)),
     }
-    return {extension: data, "txt": text.encode("utf-8"), "json": _text(fields).encode("utf-8")}
+    texts = {name: value.encode("utf-8") for name, value in {"txt": text, **files}.items()}
+    return {extension: data, **texts, "json": _text(fields).encode("utf-8")}
+
+
+def _captions(row: Row, options: RenderOptions) -> list[dict[str, Any]]:
+    """The captions that the row came with, and those of the columns asked for."""
+    if "captions" in options.scores.values():
+        raw = told({**row.columns, "captions": row.base["captions"]}, ["captions"], options.scores)
+    else:
+        raw = [_without_null(caption) for caption in row.base["captions"] or []]
+    return raw + told(row.columns, options.captions, options.scores)
 
 
 def _hidden(row: Row, options: RenderOptions) -> list[float]:

@@ -1,0 +1,74 @@
+"""The `captions:` section of a recipe: which text a sample carries, and which go along with it."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, Tag, model_validator
+
+from pipeline.recipe_errors import MEMBER
+from pipeline.recipe_sections import Section, Text, TextList, kinds
+
+TAKEN = ("txt", "json", "jpg", "webp", "png", "cls")  # members of a sample that are not captions
+Member = Annotated[str, StringConstraints(pattern=MEMBER)]
+Weight = Annotated[float, Field(gt=0)]
+
+
+class ChoiceRule(Section):
+    """What every way to choose a caption can be given."""
+
+    unflagged: bool = False
+    """Whether captions with flags are passed over."""
+
+
+class ChoiceFrom(ChoiceRule):
+    """The first caption of a column, or the first of a kind or language in it."""
+
+    column: Text = Field(alias="from")
+    """A column of text, or of captions."""
+    kind: Text | None = None
+    """The kind of caption, as `short` or `sentence`; only in a column of captions."""
+    language: Text | None = None
+    """The language of the caption, as `es`; only in a column of captions."""
+
+
+class ChoiceBest(ChoiceRule):
+    """The caption with the highest score, over one column or several."""
+
+    best: Annotated[dict[Text, Text], Field(min_length=1)]
+    """Columns of text or captions, each with the column of its scores: `{caption: clip_score}`."""
+
+
+class ChoiceDraw(ChoiceRule):
+    """One caption at random, by the key of the sample and the seed of the export."""
+
+    draw: Annotated[dict[Text, Weight], Field(min_length=1)]
+    """Columns of text or captions, each with its weight: `{caption: 0.2, long: 0.8}`."""
+
+
+CHOICES = (ChoiceFrom, ChoiceBest, ChoiceDraw)
+Choice = Annotated[
+    Annotated[Text, Tag("(text)")]
+    | Annotated[ChoiceFrom, Tag("(from)")]
+    | Annotated[ChoiceBest, Tag("(best)")]
+    | Annotated[ChoiceDraw, Tag("(draw)")],
+    kinds("choice", *CHOICES),
+]
+
+
+class CaptionsSection(Section):
+    """Which captions the written samples carry."""
+
+    txt: Choice = "caption"
+    """The column that becomes the `.txt` of a sample, or how a caption is chosen for it."""
+    prefer: TextList = ()
+    """Kinds of raw caption in order of preference (`[title, alt]`), for the column `caption`."""
+    json_columns: TextList = Field(default=(), alias="json")
+    """Columns of captions, and of their scores, that go into the `.json` of a sample."""
+    files: dict[Member, Choice] = Field(default={})
+    """Further members with a text each: `{long: long}` is `KEY.long.txt`; empty where none is."""
+
+    @model_validator(mode="after")
+    def _has_names_of_its_own(self) -> Self:
+        for name in self.files:
+            if name in TAKEN:
+                raise ValueError(f"'{name}' is a member of every sample; taken: {', '.join(TAKEN)}")
+        return self
