@@ -51,6 +51,10 @@ SCORERS = {
     "watermark": "filters.watermark:Watermark",
     "provenance": "filters.provenance:Provenance",
     "consistency": "filters.consistency:ClipConsistency",
+    "regions": "recaption.regions:Regions",
+    "box_captions": "recaption.box_captions:BoxCaptions",
+    "expressions": "recaption.expressions:Expressions",
+    "label_captions": "recaption.labels:LabelCaptions",
 }
 ENCODERS = {"embedded": "filters.embedded"}
 

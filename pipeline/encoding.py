@@ -4,6 +4,7 @@ The one home of image encoding. The same pixels give the same bytes on every mac
 resampling and both encoders count in whole numbers.
 """
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Final
 
@@ -80,6 +81,31 @@ def resize(
     if mode == "crop":
         return _centre(pixels, min(*pixels.shape[:2], max_side))
     return _on_white(pixels, max_side) if mode == "border" else pixels
+
+
+def resized_box(
+    box: Sequence[float], size: tuple[int, int], max_side: int, mode: str = "longest"
+) -> list[float] | None:
+    """Where a box is after `resize` of a picture of this width and height; None if it is gone.
+
+    Boxes are left, top, right, bottom as shares of the picture, before and after.
+    """
+    side = max(size) if mode in ("longest", "border") else min(size)
+    factor = min(1.0, max_side / side)
+    scaled = [max(1, round(length * factor)) if factor < 1 else length for length in size]
+    if mode == "crop":
+        whole = [min(*scaled, max_side)] * 2
+        offsets = [-((length - whole[0]) // 2) for length in scaled]
+    elif mode == "border":
+        whole, offsets = [max_side] * 2, [(max_side - length) // 2 for length in scaled]
+    else:
+        whole, offsets = scaled, [0, 0]
+    found = []
+    for place, share in enumerate(box):
+        axis = place % 2
+        moved = (share * scaled[axis] + offsets[axis]) / whole[axis]
+        found.append(min(1.0, max(0.0, moved)))
+    return found if found[0] < found[2] and found[1] < found[3] else None
 
 
 def _scale(pixels: Pixels, factor: float) -> Pixels:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +115,7 @@ def render(
     if text is None:
         raise NoCaption("no_caption", f"no text in {', '.join(options.txt.columns)}")
     hidden = _hidden(row, options)
-    data, extension, width, height = _image(row.image, options, hidden, max_pixels)
+    data, extension, shape, before = _image(row.image, options, hidden, max_pixels)
     files = {
         f"{name}.txt": choice.text(row.columns, key, options.seed, name) or ""
         for name, choice in options.files.items()
@@ -123,10 +123,10 @@ def render(
     fields = {
         "key": key.hex(),
         "caption": text,
-        "width": width,
-        "height": height,
+        "width": shape[0],
+        "height": shape[1],
         "sha256": hashlib.sha256(data).hexdigest(),
-        "captions": _text(_captions(row, options)),
+        "captions": _text(list(_with_boxes(_captions(row, options), options, before))),
         "columns": _text({name: row.columns[name] for name in options.json}),
         "provenance": _text(_provenance(row.base)),
     }
@@ -141,6 +141,20 @@ def _captions(row: Row, options: RenderOptions) -> list[dict[str, Any]]:
     else:
         raw = [_without_null(caption) for caption in row.base["captions"] or []]
     return raw + told(row.columns, options.captions, options.scores)
+
+
+def _with_boxes(
+    captions: list[dict[str, Any]], options: RenderOptions, before: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
+    """Captions with their boxes as shares of the picture as written; those cut off are left out."""
+    for caption in captions:
+        box = caption.get("box")
+        if box and options.max_side is not None:
+            box = encoding.resized_box(box, before, options.max_side, options.resize)
+            if box is None:
+                continue
+            caption = {**caption, "box": [round(share, 6) for share in box]}
+        yield caption
 
 
 def _hidden(row: Row, options: RenderOptions) -> list[float]:
@@ -177,14 +191,16 @@ def _plain(value: Any) -> str:
 
 def _image(
     data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int
-) -> tuple[bytes, str, int, int]:
-    """Image bytes to write, their extension, width and height."""
+) -> tuple[bytes, str, tuple[int, int], tuple[int, int]]:
+    """Image bytes to write, their extension, width and height, and those that it had before."""
     if options.image == "original" and options.max_side is None and not hidden:
         header = decoding.read_header(data, max_pixels=max_pixels)
         written, extension = encoding.original(data, header)
-        return written, extension, header.width, header.height
+        shape = header.width, header.height
+        return written, extension, shape, shape
     enough = None if options.max_side is None else 2 * options.max_side
     pixels = decoding.decode(data, enough, max_pixels=max_pixels)
+    before = pixels.shape[1], pixels.shape[0]
     if hidden:
         pixels = blur.blurred(pixels, hidden)
     if options.max_side is not None:
@@ -192,4 +208,5 @@ def _image(
     is_kept = options.image == "original"
     extension = "jpg" if is_kept else options.image
     quality = encoding.ORIGINAL_QUALITY if is_kept and options.max_side is None else options.quality
-    return encoding.encode(pixels, extension, quality), extension, pixels.shape[1], pixels.shape[0]
+    shape = pixels.shape[1], pixels.shape[0]
+    return encoding.encode(pixels, extension, quality), extension, shape, before

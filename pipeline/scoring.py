@@ -30,7 +30,8 @@ from pipeline.recipe import Recipe, ScoreEntry
 _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 _LONGEST_NAME = 200
-_FILES = ("hashes", "targets", "words")  # parameters that are files beside the recipe
+# Parameters that are files beside the recipe.
+_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary")
 _WEIGHTS = ("pretrained", "weights", "encoder_weights")  # a file if it has a slash, else a name
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 

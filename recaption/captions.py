@@ -6,7 +6,7 @@ sentence by sentence), never NULL where the row was captioned: a row of which no
 has an empty list.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
@@ -86,13 +86,14 @@ def rows(captions: Iterable[Caption]) -> list[Row]:
     return [caption.row for caption in captions]
 
 
-def texts(value: str | Sequence[Any] | None) -> list[Row]:
+def texts(value: Any) -> list[Row]:
     """The captions of a column's value, be it text or a list of captions; those with a text."""
     if value is None:
         return []
     if isinstance(value, str):
         return [Caption(value, origin="raw", kind="raw").row]
-    return [caption for caption in value if caption["text"] is not None]
+    found: list[Row] = [caption for caption in value if caption["text"] is not None]
+    return found
 
 
 def flagged(caption: Row, *flags: str) -> Row:

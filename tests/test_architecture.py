@@ -151,9 +151,9 @@ def test_adding_a_scorer_takes_a_file_a_line_and_a_test():
     from pipeline.catalog import SCORERS
 
     for target in SCORERS.values():
-        module = target.partition(":")[0].rpartition(".")[2]
-        assert (ROOT / "filters" / f"{module}.py").exists()
-        assert (ROOT / "tests" / "filters" / f"test_{module}.py").exists(), module
+        package, _, module = target.partition(":")[0].rpartition(".")
+        assert (ROOT / package / f"{module}.py").exists()
+        assert (ROOT / "tests" / package / f"test_{module}.py").exists(), module
     others = [p for p in (ROOT / "pipeline").rglob("*.py") if p.name != "catalog.py"]
     for path in others:
         for target in SCORERS.values():
