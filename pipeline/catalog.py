@@ -51,7 +51,7 @@ SCORERS = {
     "watermark": "filters.watermark:Watermark",
     "provenance": "filters.provenance:Provenance",
     "consistency": "filters.consistency:ClipConsistency",
-    "regions": "recaption.regions:Regions",
+    "regions": "recaption.regions:RegionCaptions",
     "box_captions": "recaption.box_captions:BoxCaptions",
     "expressions": "recaption.expressions:Expressions",
     "label_captions": "recaption.labels:LabelCaptions",

@@ -4,7 +4,6 @@ The one home of image encoding. The same pixels give the same bytes on every mac
 resampling and both encoders count in whole numbers.
 """
 
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Final
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.aspect import Fit
 from pipeline.decoding import Header, Unreadable, decode, is_srgb
 from pipeline.jpeg import strip_jpeg_metadata
 
@@ -83,29 +83,13 @@ def resize(
     return _on_white(pixels, max_side) if mode == "border" else pixels
 
 
-def resized_box(
-    box: Sequence[float], size: tuple[int, int], max_side: int, mode: str = "longest"
-) -> list[float] | None:
-    """Where a box is after `resize` of a picture of this width and height; None if it is gone.
-
-    Boxes are left, top, right, bottom as shares of the picture, before and after.
-    """
-    side = max(size) if mode in ("longest", "border") else min(size)
-    factor = min(1.0, max_side / side)
-    scaled = [max(1, round(length * factor)) if factor < 1 else length for length in size]
-    if mode == "crop":
-        whole = [min(*scaled, max_side)] * 2
-        offsets = [-((length - whole[0]) // 2) for length in scaled]
-    elif mode == "border":
-        whole, offsets = [max_side] * 2, [(max_side - length) // 2 for length in scaled]
-    else:
-        whole, offsets = scaled, [0, 0]
-    found = []
-    for place, share in enumerate(box):
-        axis = place % 2
-        moved = (share * scaled[axis] + offsets[axis]) / whole[axis]
-        found.append(min(1.0, max(0.0, moved)))
-    return found if found[0] < found[2] and found[1] < found[3] else None
+def cover(pixels: Pixels, fitted: Fit) -> Pixels:
+    """The picture scaled, up or down, and cut as a bucket of one size asks for it."""
+    image = Image.fromarray(pixels)
+    if fitted.scaled != image.size:
+        image = image.resize(fitted.scaled, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    (width, height), left, top = fitted.size, fitted.left, fitted.top
+    return np.ascontiguousarray(np.asarray(image)[top : top + height, left : left + width])
 
 
 def _scale(pixels: Pixels, factor: float) -> Pixels:

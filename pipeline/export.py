@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import decoding, embeddings, encoding, pool, storage
+from pipeline.aspect import group_of, grouped
 from pipeline.cuts import Bucket
 from pipeline.errors import DamagedFile
 from pipeline.keys import digest, draw_bits
 from pipeline.npz import npz_bytes
 from pipeline.pool import Pool, Shard
-from pipeline.render import RenderOptions, Row, render
+from pipeline.render import RenderOptions, Row, bucket_of, render
 from pipeline.runs import Merged, Rendered, Run, Slice, merge
 from pipeline.runs import write_run as write_rendered
 from pipeline.shards import END, member, read_shard
@@ -117,6 +118,7 @@ def write_run(task: RunTask, job: ExportJob) -> dict[str, Any]:
     """
     failed: dict[str, str] = {}
     reasons: Counter[str] = Counter()  # in samples, that is copies
+    groups: Counter[int] = Counter()
     dims: list[set[int]] = [set() for _ in job.render.embeddings]
 
     def rendered() -> Iterator[Rendered]:
@@ -132,6 +134,8 @@ def write_run(task: RunTask, job: ExportJob) -> dict[str, Any]:
                     dims, embeddings.dims_of(row.vectors, job.render.embeddings), strict=True
                 ):
                     seen.update([count] if count >= 0 else [])
+                if job.render.buckets is not None:
+                    groups.update(group_of(p) for sample in samples for p, _ in sample.places)
                 yield from samples
 
     written = write_rendered(job.run(task.name), rendered())
@@ -140,6 +144,7 @@ def write_run(task: RunTask, job: ExportJob) -> dict[str, Any]:
         "failed": dict(sorted(reasons.items())),
         "failed_keys": dict(sorted(failed.items())),
         "dims": [sorted(seen) for seen in dims],
+        "groups": {str(number): count for number, count in sorted(groups.items())},
     }
 
 
@@ -162,8 +167,11 @@ def _entry(row: Row, keys: list[bytes], job: ExportJob) -> Rendered:
     else:
         parts = render(row, job.render, job.max_pixels, keys[0])
         data = _members(keys[0], parts) if len(keys) == 1 else _framed(parts)
-    places = tuple((place(key, job.seed), key) for key in keys)
-    return Rendered(places, data + row.vectors, len(row.vectors))
+    places = [place(key, job.seed) for key in keys]
+    if job.render.buckets is not None and row.image is not None:
+        number = bucket_of(row.image, job.render.buckets, job.max_pixels)
+        places = [grouped(place, number) for place in places]
+    return Rendered(tuple(zip(places, keys, strict=True)), data + row.vectors, len(row.vectors))
 
 
 def _kept_rows(job: ExportJob, shard: Shard, part: Part) -> Iterator[tuple[Row, int]]:

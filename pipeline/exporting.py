@@ -6,6 +6,7 @@ nothing; `pairmill verify` reads them and checks every hash.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import export, pool, storage
+from pipeline.aspect import Buckets, starts
 from pipeline.blur import BLUR_VERSION
-from pipeline.cuts import Bucket, cut, shard_count
+from pipeline.cuts import Bucket, cut
 from pipeline.embeddings import Embedding, common_dims, name_problem, number_type
 from pipeline.errors import CurationError, DamagedFile
 from pipeline.export import BucketTask, ExportJob, RunTask
@@ -112,7 +114,13 @@ def _two_passes(build: "Build", made: Pool, verdicts: Verdicts, job: ExportJob) 
         is_small=is_small,
     )
     shards = [s for task in buckets for s in build.stats(write, task.names[0])["shards"]]
-    failed = ({"failed": build.stats(render, task.name)["failed"]} for task in tasks)
+    rendered = [build.stats(render, task.name) for task in tasks]
+    failed = ({"failed": stats["failed"]} for stats in rendered)
+    if job.render.buckets is not None:
+        per_shard = build.recipe.export.samples_per_shard
+        groups = [number for _, number in starts(_groups(job, rendered), per_shard)]
+        labels = map(job.render.buckets.label, groups)
+        shards = [s | {"bucket": label} for s, label in zip(shards, labels, strict=True)]
     return _as_written(job, shards, tuple(failed))
 
 
@@ -123,7 +131,8 @@ def _as_written(
     tars, beside = [], []
     for shard in shards:
         for name, file in shard["files"].items():
-            stats = {"samples": shard["samples"], **file}
+            told = {"bucket": shard["bucket"]} if "bucket" in shard else {}
+            stats = {"samples": shard["samples"], **told, **file}
             if name.endswith(".tar"):
                 tars.append((shard["name"], stats))
             else:
@@ -174,6 +183,7 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
         max_side=section.max_side,
         resize=section.resize,
         blur=section.blur,
+        buckets=_buckets(build),
         txt=texts.txt,
         files=texts.files,
         captions=texts.captions,
@@ -185,6 +195,20 @@ def render_options(build: "Build", resolved: Resolved) -> RenderOptions:
     read = [*options.reads, *(embedding.column for embedding in options.embeddings)]
     writers = resolved.writers
     return replace(options, columns={name: writers[name] for name in read if name in writers})
+
+
+def _buckets(build: "Build") -> Buckets | None:
+    """The sizes of images. Raises RecipeError when there are none or too many."""
+    section = build.recipe.export.buckets
+    if section is None:
+        return None
+    buckets = Buckets(section.sides, section.step, section.max_ratio, section.enlarge)
+    try:
+        known = buckets.sizes
+    except ValueError as error:
+        raise build.recipe.error(str(error), "export", "buckets") from error
+    assert known
+    return buckets
 
 
 def _require_boxes(build: "Build", resolved: Resolved, name: str) -> None:
@@ -239,6 +263,8 @@ def _job(build: "Build", made: Pool, options: RenderOptions, verdicts: Verdicts)
         "max_pixels": build.recipe.ingest.max_pixels,
         "version": VERSION,
     }
+    if options.buckets is not None:
+        how["buckets"] = asdict(options.buckets)
     if options.blur is not None:
         how["blur"] = [options.blur, BLUR_VERSION]
     if options.embeddings:
@@ -322,9 +348,19 @@ def _planned(
     dims = common_dims(job.render.embeddings, [stat["dims"] for stat in stats])
     job = replace(job, runs=tuple(job.run(name) for name in names), dims=dims)
     per_shard = build.recipe.export.samples_per_shard
-    count = shard_count(sum(samples), per_shard)
-    tasks = [_bucket_task(bucket, count) for bucket in cut(job.runs, samples, per_shard)]
-    return job, tasks
+    buckets = cut(job.runs, samples, per_shard, _groups(job, stats))
+    count = sum(bucket.shards for bucket in buckets)
+    return job, [_bucket_task(bucket, count) for bucket in buckets]
+
+
+def _groups(job: ExportJob, stats: list[dict[str, Any]]) -> list[int]:
+    """How many samples each bucket of sizes has, of an export into such."""
+    if job.render.buckets is None:
+        return []
+    counts: Counter[int] = Counter()
+    for stat in stats:
+        counts.update({int(number): count for number, count in stat["groups"].items()})
+    return [counts[number] for number in range(len(job.render.buckets.sizes))]
 
 
 def _bucket_task(bucket: Bucket, count: int) -> BucketTask:

@@ -16,9 +16,9 @@ from pipeline.errors import RecipeError
 from pipeline.keys import digest
 from pipeline.recipe_captions import CaptionsSection
 from pipeline.recipe_errors import dotted, first_key, problems_of, unknown_word, wrong_value
+from pipeline.recipe_export import ExportSection
 from pipeline.recipe_sections import (
     ColumnImport,
-    ExportSection,
     IngestSection,
     Name,
     NamedStep,

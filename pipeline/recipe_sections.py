@@ -350,37 +350,6 @@ def _one_name(value: object) -> object:
 NamedStep = Annotated[dict[Name, Step], BeforeValidator(_one_name)]
 
 
-class ExportSection(Section):
-    """How the chosen samples are written."""
-
-    format: Literal["webdataset", "uids"] = "webdataset"
-    """Tars of samples, or a list of uids in DataComp's format."""
-    samples_per_shard: Count = 1000
-    """Samples in each tar."""
-    image: Literal["original", "jpg", "webp"] = "original"
-    """The image format; `original` keeps JPEG data as it is, and encodes the rest as JPEG."""
-    quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    """Quality of images that are encoded as jpg or webp."""
-    max_side: Count | None = None
-    """Images with a longer side than this many pixels are made smaller."""
-    resize: Literal["longest", "shortest", "crop", "border"] = "longest"
-    """How an image is made to fit `max_side`."""
-    blur: Text | None = None
-    """A column of boxes to make unrecognisable, as `face_boxes`; where it is NULL, no sample."""
-    seed: Seed = 0
-    """Another seed is another order of the samples."""
-    json_columns: TextList = Field(default=(), alias="json")
-    """Columns that go into the `.json` of a sample."""
-    embeddings: Renames = {}
-    """Columns of vectors to write as `.npz` beside the samples: a list of names, or `new: old`."""
-
-    @model_validator(mode="after")
-    def _uses_what_it_is_given(self) -> Self:
-        if self.resize != "longest" and self.max_side is None:
-            raise ValueError("'resize' has no meaning without 'max_side'")
-        return self
-
-
 class IngestSection(Section):
     """How the pool is laid out, and what it refuses."""
 

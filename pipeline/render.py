@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import blur, decoding, encoding
+from pipeline.aspect import Buckets, Fit, fit, resized
 from pipeline.columns import ColumnSet
 from pipeline.embeddings import Embedding
 from pipeline.pool import BASE, Shard, read_base
@@ -28,6 +29,10 @@ class NoBoxes(decoding.Unreadable):
     """Nobody knows what is to be blurred in this row."""
 
 
+class TooSmall(decoding.Unreadable):
+    """The image fills none of the sizes that the recipe asks for."""
+
+
 class NoImage(decoding.Unreadable):
     """This row is metadata alone."""
 
@@ -40,7 +45,8 @@ class RenderOptions:
     those of further members; `captions` names columns of captions that go into the json, `scores`
     columns of their scores with the column that each is about, `json` any other columns,
     `embeddings` columns of vectors that lie beside the samples, `blur` one of boxes that are made
-    unrecognisable. `columns` has the set of each of those that is not a base column.
+    unrecognisable. `buckets` are the sizes that images are brought to. `columns` has the set of
+    each of those columns that is not a base column.
     """
 
     image: str = "original"
@@ -48,6 +54,7 @@ class RenderOptions:
     max_side: int | None = None
     resize: str = "longest"
     blur: str | None = None
+    buckets: Buckets | None = None
     txt: Choice = CAPTION
     files: Mapping[str, Choice] = field(default_factory=dict)
     captions: tuple[str, ...] = ()
@@ -115,7 +122,7 @@ def render(
     if text is None:
         raise NoCaption("no_caption", f"no text in {', '.join(options.txt.columns)}")
     hidden = _hidden(row, options)
-    data, extension, shape, before = _image(row.image, options, hidden, max_pixels)
+    data, extension, shape, fitted = _image(row.image, options, hidden, max_pixels)
     files = {
         f"{name}.txt": choice.text(row.columns, key, options.seed, name) or ""
         for name, choice in options.files.items()
@@ -126,9 +133,10 @@ def render(
         "width": shape[0],
         "height": shape[1],
         "sha256": hashlib.sha256(data).hexdigest(),
-        "captions": _text(list(_with_boxes(_captions(row, options), options, before))),
+        "captions": _text(list(_with_boxes(_captions(row, options), options, fitted))),
         "columns": _text({name: row.columns[name] for name in options.json}),
         "provenance": _text(_provenance(row.base)),
+        **({} if options.buckets is None else _cut(row.image, fitted, max_pixels)),
     }
     texts = {name: value.encode("utf-8") for name, value in {"txt": text, **files}.items()}
     return {extension: data, **texts, "json": _text(fields).encode("utf-8")}
@@ -143,14 +151,34 @@ def _captions(row: Row, options: RenderOptions) -> list[dict[str, Any]]:
     return raw + told(row.columns, options.captions, options.scores)
 
 
+def bucket_of(image: bytes, buckets: Buckets, max_pixels: int) -> int:
+    """The number of the size an image is brought to. Raises TooSmall when it fills none."""
+    header = decoding.read_header(image, max_pixels=max_pixels)
+    number = buckets.choose(header.width, header.height)
+    if number is None:
+        raise TooSmall("too_small", f"{header.width}x{header.height} fills no bucket")
+    return number
+
+
+def _cut(image: bytes, fitted: Fit, max_pixels: int) -> dict[str, int]:
+    """What models of Stable Diffusion XL's kind are told of how a picture came to its size."""
+    header = decoding.read_header(image, max_pixels=max_pixels)
+    return {
+        "original_width": header.width,
+        "original_height": header.height,
+        "crop_left": fitted.left,
+        "crop_top": fitted.top,
+    }
+
+
 def _with_boxes(
-    captions: list[dict[str, Any]], options: RenderOptions, before: tuple[int, int]
+    captions: list[dict[str, Any]], options: RenderOptions, fitted: Fit
 ) -> Iterator[dict[str, Any]]:
     """Captions with their boxes as shares of the picture as written; those cut off are left out."""
     for caption in captions:
         box = caption.get("box")
-        if box and options.max_side is not None:
-            box = encoding.resized_box(box, before, options.max_side, options.resize)
+        if box and (options.max_side is not None or options.buckets is not None):
+            box = fitted.box(box)
             if box is None:
                 continue
             caption = {**caption, "box": [round(share, 6) for share in box]}
@@ -191,22 +219,38 @@ def _plain(value: Any) -> str:
 
 def _image(
     data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int
-) -> tuple[bytes, str, tuple[int, int], tuple[int, int]]:
-    """Image bytes to write, their extension, width and height, and those that it had before."""
-    if options.image == "original" and options.max_side is None and not hidden:
+) -> tuple[bytes, str, tuple[int, int], Fit]:
+    """Image bytes to write, their extension, width and height, and how they came to that."""
+    is_sized = options.max_side is not None or options.buckets is not None
+    if options.image == "original" and not is_sized and not hidden:
         header = decoding.read_header(data, max_pixels=max_pixels)
         written, extension = encoding.original(data, header)
         shape = header.width, header.height
-        return written, extension, shape, shape
-    enough = None if options.max_side is None else 2 * options.max_side
-    pixels = decoding.decode(data, enough, max_pixels=max_pixels)
-    before = pixels.shape[1], pixels.shape[0]
-    if hidden:
-        pixels = blur.blurred(pixels, hidden)
-    if options.max_side is not None:
-        pixels = encoding.resize(pixels, options.max_side, options.resize)
+        return written, extension, shape, Fit(shape, shape, 0, 0)
+    pixels, fitted = _sized(data, options, hidden, max_pixels)
     is_kept = options.image == "original"
     extension = "jpg" if is_kept else options.image
-    quality = encoding.ORIGINAL_QUALITY if is_kept and options.max_side is None else options.quality
+    quality = encoding.ORIGINAL_QUALITY if is_kept and not is_sized else options.quality
     shape = pixels.shape[1], pixels.shape[0]
-    return encoding.encode(pixels, extension, quality), extension, shape, before
+    return encoding.encode(pixels, extension, quality), extension, shape, fitted
+
+
+def _sized(
+    data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int
+) -> tuple[decoding.Pixels, Fit]:
+    size = None
+    if options.buckets is not None:
+        size = options.buckets.sizes[bucket_of(data, options.buckets, max_pixels)]
+    wanted = options.max_side if size is None else max(size)
+    enough = None if wanted is None else 2 * wanted
+    pixels = decoding.decode(data, enough, max_pixels=max_pixels)
+    if hidden:
+        pixels = blur.blurred(pixels, hidden)
+    before = pixels.shape[1], pixels.shape[0]
+    if size is not None:
+        fitted = fit(*before, size)
+        return encoding.cover(pixels, fitted), fitted
+    if options.max_side is None:
+        return pixels, Fit(before, before, 0, 0)
+    fitted = resized(*before, options.max_side, options.resize)
+    return encoding.resize(pixels, options.max_side, options.resize), fitted

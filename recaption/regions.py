@@ -17,7 +17,7 @@ REGION = "region"
 
 
 @dataclass(frozen=True)
-class Regions:
+class RegionCaptions:
     """The boxes of a row's picture, each a caption of kind `region`, found by `source_key`.
 
     `annotations` is a file (`coco`) or folder (`voc`, `yolo`, `dota`, `masks`) beside the recipe,

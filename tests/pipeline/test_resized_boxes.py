@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.encoding import MODES, resize, resized_box
+from pipeline.aspect import resized
+from pipeline.encoding import MODES, resize
 from tests.conftest import built
 
 WIDE, TALL = (240, 120), (100, 300)
@@ -27,24 +28,26 @@ def test_a_box_is_where_its_pixels_went(mode, size, box):
     red = (drawn[..., 0] > 127) & (drawn[..., 1] < 127)  # a border is white
     rows, columns = np.nonzero(red)
     exact = (left / width, top / height, right / width, bottom / height)
-    found = resized_box(exact, size, 64, mode)
+    found = resized(*size, 64, mode).box(exact)
     if not red.any():
         assert found is None
         return
     high, wide = drawn.shape[:2]
+    assert resized(*size, 64, mode).size == (wide, high)
     seen = columns.min() / wide, rows.min() / high
     seen += (columns.max() + 1) / wide, (rows.max() + 1) / high
     np.testing.assert_allclose(found, seen, atol=1.5 / min(high, wide))
 
 
 def test_a_box_that_is_cut_off_is_gone():
-    assert resized_box((0.0, 0.4, 0.1, 0.6), WIDE, 64, "crop") is None
-    assert resized_box((0.0, 0.4, 0.5, 0.6), WIDE, 64, "crop")[0] == 0
+    cropped = resized(*WIDE, 64, "crop")
+    assert cropped.box((0.0, 0.4, 0.1, 0.6)) is None
+    assert cropped.box((0.0, 0.4, 0.5, 0.6))[0] == 0
 
 
 def test_boxes_in_the_json_are_those_of_the_written_picture(make_build):
     recipe = "sources:\n  photos: {folder: photos/}\nscore:\n"
-    recipe += "  image: {}\n  regions: {scorer: 'recaption.regions:Regions', format: coco,"
+    recipe += "  image: {}\n  regions: {scorer: 'recaption.regions:RegionCaptions', format: coco,"
     recipe += " annotations: boxes.json}\nselect:\n  - readable: {where: width is not null}\n"
     recipe += "captions: {json: [regions]}\nexport: {max_side: 16, resize: crop}\n"
     build = make_build(recipe)

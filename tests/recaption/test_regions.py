@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.pool import read_base
-from recaption.regions import Regions, _upright
+from recaption.regions import RegionCaptions, _upright
 from tests.conftest import built
 
 BOX = (2 / 12, 1 / 8, 7 / 12, 3 / 8)
@@ -48,7 +48,7 @@ def test_boxes_turn_with_the_picture_as_pillow_turns_it(orientation):
 
 def test_a_size_that_is_the_displayed_one_says_that_boxes_are_displayed(tmp_path):
     path = coco(tmp_path / "c.json", [("a.jpg", (50, 100), [[5, 20, 10, 30]])])
-    scorer = Regions(path, "coco")
+    scorer = RegionCaptions(path, "coco")
     found = scorer({"source_key": ["a.jpg"], "header": [header(50, 100, 6)]})["captions"][0]
     np.testing.assert_allclose(found[0]["box"], (0.1, 0.2, 0.3, 0.5))
     turned = scorer({"source_key": ["a.jpg"], "header": [header(50, 100, 1)]})["captions"][0]
@@ -57,7 +57,7 @@ def test_a_size_that_is_the_displayed_one_says_that_boxes_are_displayed(tmp_path
 
 def test_pixels_without_a_size_are_those_of_the_picture(tmp_path):
     path = coco(tmp_path / "c.json", [("a.jpg", None, [[5, 20, 10, 300]])])
-    found = Regions(path, "coco")({"source_key": ["a.jpg"], "header": [header(50, 100)]})
+    found = RegionCaptions(path, "coco")({"source_key": ["a.jpg"], "header": [header(50, 100)]})
     caption = found["captions"][0][0]
     np.testing.assert_allclose(caption["box"], (0.1, 0.2, 0.3, 1.0))  # cut off below
     assert (caption["text"], caption["kind"], caption["origin"]) == (
@@ -72,7 +72,7 @@ def test_names_are_paths_then_file_names_where_those_are_unique(tmp_path):
         (name, (10, 10), [[0, 0, 5, 5]] * n)
         for n, name in enumerate(["a/x.jpg", "b/x.jpg", "b/y.jpg"])
     ]
-    scorer = Regions(coco(tmp_path / "c.json", pictures), "coco")
+    scorer = RegionCaptions(coco(tmp_path / "c.json", pictures), "coco")
     names = ["a/x.jpg", "b/x.webp", "x.jpg", "deep/y.png", "z.jpg"]
     found = scorer({"source_key": names, "header": [header(10, 10)] * 5})["captions"]
     assert [None if f is None else len(f) for f in found] == [0, 1, None, 2, None]
@@ -82,23 +82,23 @@ def test_least_area_leaves_out_small_boxes_and_empty_ones(tmp_path):
     boxes = [[0, 0, 1, 1], [0, 0, 5, 5], [20, 20, 5, 5]]
     path = coco(tmp_path / "c.json", [("a.jpg", (10, 10), boxes)])
     batch = {"source_key": ["a.jpg"], "header": [header(10, 10)]}
-    assert len(Regions(path, "coco")(batch)["captions"][0]) == 2
-    assert len(Regions(path, "coco", least_area=0.02)(batch)["captions"][0]) == 1
+    assert len(RegionCaptions(path, "coco")(batch)["captions"][0]) == 2
+    assert len(RegionCaptions(path, "coco", least_area=0.02)(batch)["captions"][0]) == 1
 
 
 def test_other_boxes_are_another_identity(tmp_path):
-    first = Regions(coco(tmp_path / "a.json", [("a.jpg", (9, 9), [[0, 0, 5, 5]])]), "coco")
-    second = Regions(coco(tmp_path / "b.json", [("a.jpg", (9, 9), [[0, 0, 5, 6]])]), "coco")
+    first = RegionCaptions(coco(tmp_path / "a.json", [("a.jpg", (9, 9), [[0, 0, 5, 5]])]), "coco")
+    second = RegionCaptions(coco(tmp_path / "b.json", [("a.jpg", (9, 9), [[0, 0, 5, 6]])]), "coco")
     assert first.weights_digest != second.weights_digest
     for wrong in ({"format": "pascal"}, {"least_area": 1.0}, {"annotations": "/gone"}):
         with pytest.raises(ValueError, match=r"known are|least_area|no such file"):
-            Regions(**{"annotations": first.annotations, "format": "coco", **wrong})
+            RegionCaptions(**{"annotations": first.annotations, "format": "coco", **wrong})
 
 
 def test_a_build_reads_boxes_beside_the_recipe(make_build):
     recipe = "sources:\n  photos: {folder: photos/}\nscore:\n"
     recipe += "  regions: {annotations: boxes.json, format: coco}\n"
-    recipe = recipe.replace("{annotations", "{scorer: 'recaption.regions:Regions', annotations")
+    recipe = recipe.replace("{annotations", "{scorer: 'recaption.regions:RegionCaptions', annotations")
     recipe += "  several: {scorer: 'recaption.box_captions:BoxCaptions'}\n"
     build = make_build(recipe)
     folder = build.recipe.resolve("")
