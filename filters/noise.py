@@ -5,17 +5,19 @@ others. No row is scored by a head that has seen its image in training.
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from filters import mixture, negatives, noise_head, vectors
+from filters import counted, mixture, negatives, noise_head, strangers, vectors
+from filters.counted import Counted
 from filters.mixture import Mixture
 from filters.noise_head import Recipe
 from filters.vectors import Doubles, Fitted, Halves, Names
 
-MIXTURES = ("anchored", "free")
+MIXTURES = ("counted", "anchored", "free")
 _FEWEST = 32  # pairs to train a head on
 _TOP_BIT = np.uint64(63)
 _WRITES = ("noise_probability", "noise_loss")
@@ -29,23 +31,29 @@ class Noise:
     trained on each for `epochs` with the contrastive loss. The loss of a row is its mean cross
     entropy, image to text and back, among `negatives` fixed other pairs, by the head trained on
     the half that its image is not in. In the papers the head scores what it was trained on: then
-    the number of epochs decides (of planted faults 3 found most, 30 few), here hardly. Two
-    Gaussians are fitted to the sample's losses; the probability is that of the noisy one.
-    `mixture: anchored` takes the noisy one from pairs of the sample that were put together on
-    purpose; `free` seeks both, as the papers do, and is often far off. Rows outside the sample
-    are scored alike. NULL when a row has no negative.
+    the number of epochs decides (of planted faults 3 found most, 30 few), here hardly. The
+    probability is counted: how often strangers, pairs of the sample put together on purpose, have
+    such a loss, against all pairs (`filters.counted`). `near` of the strangers' weight is on
+    captions of similar images, for as many faults as are nearly right; it is a guess, and the
+    larger, the more faults are counted. To rank rows take the loss: rows beyond those of the
+    sample have equal probabilities. With `mixture: anchored` or `free` two Gaussians are fitted to
+    the losses and the probability is that of the noisy one, which is too sure at both ends:
+    `anchored` takes the noisy one from strangers at random; `free` seeks both, as the papers do,
+    and is often far off. Rows outside the sample are scored alike. NULL when a row has no negative.
     """
 
     units: int = 64
     epochs: int = 3
     temperature: float = 0.1
     negatives: int = 256
-    mixture: str = "anchored"
+    mixture: str = "counted"
+    near: float = 0.25
     image: str = "clip_image"
     text: str = "clip_text"
     seed: int = 0
     fit_rows: int = 32_768
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # the probability is counted, no longer that of two Gaussians
+    needs: ClassVar[dict[str, str]] = {"image": "numbers", "text": "numbers"}
     writes: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in _WRITES])
     batch_size: ClassVar[int] = vectors.BATCH
 
@@ -57,6 +65,8 @@ class Noise:
             raise ValueError(
                 f"epochs {self.epochs} must be 0 or more, temperature {self.temperature} above 0"
             )
+        if not 0 <= self.near <= 1:
+            raise ValueError(f"near must be from 0 to 1, got {self.near}")
         if self.mixture not in MIXTURES:
             raise ValueError(f"mixture {self.mixture!r}: known are {', '.join(MIXTURES)}")
 
@@ -65,7 +75,7 @@ class Noise:
         return (self.image, self.text)
 
     def fit(self, rows: pa.Table) -> Fitted:
-        """Two heads, the negatives as each sees them, and the mixture; for few rows ValueError."""
+        """Two heads, the negatives as each sees them, and what tells noise; for few, ValueError."""
         order = vectors.draw_order(rows["key"].to_pylist(), self.seed, "noise")
         images, texts = (vectors.column(rows, name)[order] for name in self.reads)
         if images.shape != texts.shape:
@@ -83,14 +93,22 @@ class Noise:
             side = (images, texts)[place][few]
             learnt[name] = np.stack([noise_head.projected(side, head[place]) for head in heads])
         losses = self._losses(images, texts, learnt)
-        known = None if self.mixture == "free" else self._losses_of_strangers(images, texts, learnt)
-        found = mixture.fitted(losses[np.isfinite(losses)], known)
-        return {**learnt, "mixture": np.array(found)}
+        return {**learnt, **self._noise(losses[np.isfinite(losses)], images, texts, learnt)}
+
+    def _noise(self, losses: Doubles, images: Halves, texts: Halves, learnt: Fitted) -> Fitted:
+        """What turns a loss into a probability, by losses of pairs and of strangers."""
+        if self.mixture == "free":
+            return {"mixture": np.array(mixture.fitted(losses))}
+        found, weights = self._losses_of_strangers(images, texts, learnt)
+        if self.mixture == "anchored":
+            return {"mixture": np.array(mixture.fitted(losses, found))}
+        posterior = counted.fitted(losses, found, weights)
+        return {"counted": np.stack(posterior[:2]), "share": np.array(posterior.share)}
 
     def __call__(self, batch: dict[str, list[Any]], fitted: Fitted) -> dict[str, list[Any]]:
         images, texts = (vectors.stacked(batch[name]) for name in self.reads)
         losses = self._losses(images, texts, fitted)
-        odds = Mixture(*fitted["mixture"].tolist()).probability(losses)
+        odds = _probability(losses, fitted)
         return {
             name: [None if np.isnan(value) else value for value in column.tolist()]
             for name, column in zip(_WRITES, (odds, losses), strict=True)
@@ -112,20 +130,22 @@ class Noise:
                 losses[here] = vectors.in_blocks(work.losses, *parts)
         return losses
 
-    def _losses_of_strangers(self, images: Halves, texts: Halves, fitted: Fitted) -> Doubles:
-        """Losses of the sample's images with the caption of the next pair of the same half."""
+    def _losses_of_strangers(
+        self, images: Halves, texts: Halves, fitted: Fitted
+    ) -> tuple[Doubles, Doubles]:
+        """Losses of the sample's images with captions of other pairs of their half, and weights."""
         half = _half(vectors.names(images))
-        found = []
-        for side in (0, 1):
-            here = np.flatnonzero(half == side)
-            others = np.roll(here, 1)
-            is_other = vectors.names(texts[here]) != vectors.names(texts[others])
-            found.append(self._losses(images[here[is_other]], texts[others[is_other]], fitted))
-        losses = np.concatenate(found)
-        losses = losses[np.isfinite(losses)]
-        if not len(losses):
+        drawn = strangers.rounds(images, texts, half, self.near)
+        if self.mixture == "anchored":
+            drawn = islice(strangers.rounds(images, texts, half, 0), 1)
+        losses, weights = [], []
+        for rows, others, weight in drawn:
+            found = self._losses(images[rows], texts[others], fitted)
+            losses.append(found[np.isfinite(found)])
+            weights.append(np.full(len(losses[-1]), weight / max(1, len(losses[-1]))))
+        if not any(map(len, losses)):
             raise ValueError("all captions of the sample are the same")
-        return losses
+        return np.concatenate(losses), np.concatenate(weights)
 
 
 class _Head:
@@ -154,6 +174,14 @@ class _Head:
             lost = np.logaddexp(0, others + np.log(self._count) - own[:, None])
         losses: Doubles = lost.mean(axis=1)
         return losses
+
+
+def _probability(losses: Doubles, fitted: Fitted) -> Doubles:
+    """How likely noise is, for each loss."""
+    if "counted" in fitted:
+        at, odds = fitted["counted"]
+        return Counted(at, odds, float(fitted["share"])).probability(losses)
+    return Mixture(*fitted["mixture"].tolist()).probability(losses)
 
 
 def _half(image_names: Names) -> vectors.Places:

@@ -1,7 +1,8 @@
 """`python -m benchmarks.proof --data DIR --work DIR`: scores against planted faults, then learners.
 
-The first table says how well each score finds the faults; the second what a small model reaches
-that learnt from what the score keeps. Finished runs of learners are kept in the work folder.
+The first tables say how well each score finds the faults, for each share of them; the last what a
+small model reaches that learnt from what the score keeps, for the first share. Finished runs of
+learners are kept in the work folder.
 """
 
 import argparse
@@ -17,48 +18,65 @@ from PIL import Image
 
 from benchmarks.embedded.features import load
 from benchmarks.embedded.report import Bench
-from benchmarks.proof import figures, learner
+from benchmarks.proof import figures, learner, roc
 from benchmarks.proof.faults import SHARES
-from benchmarks.proof.scores import CONTROLS, SCORES, Pool, learn, noise_probability, scores
+from benchmarks.proof.scores import CONTROLS, NOISE, SCORES, Pool, learn, scores
 from benchmarks.proof.sides import Sides, split
 
 ALL = "all"
 BY_CHANCE = ("random", "shuffled")  # of permuted scores; they must be alike
 ARMS = (ALL, "random", "shuffled", *SCORES, "oracle")
+ROC = (*SCORES, "text only")
 _LOG = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 
 
 def main() -> None:
-    """Both tables, as Markdown on standard output."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.proof", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="that of benchmarks.embedded")
-    parser.add_argument("--work", type=Path, required=True, help="where finished runs are kept")
-    parser.add_argument("--share", type=float, default=0.3, help="of captions that are faulty")
-    parser.add_argument("--keep", type=float, nargs="+", default=[0.7], help="rates")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--seeds", type=int, default=5, help="0: the first table alone")
-    parser.add_argument("--steps", type=int, default=learner.Settings().steps)
-    parser.add_argument("--of", default="0/1", help="I/N: train every N-th run only, print nothing")
-    chosen = parser.parse_args()
+    """All tables, as Markdown on standard output."""
+    chosen = _arguments()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     chosen.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(chosen.data)
     sides = split(bench.pairs, bench.features)
     filters = learn(bench, chosen.data, sides)
+    index, count = map(int, chosen.of.split("/"))
+    shares, chosen.share = chosen.share, chosen.share[0]
     pool = filters.pool(sides, "pool", chosen.share, 0)
     found = scores(filters, sides, pool, 0)
-    index, count = map(int, chosen.of.split("/"))
     if count == 1:
-        print(f"{ {side: len(rows) for side, rows in sides.rows.items()} } pairs\n")
-        print(score_table(found, pool, chosen.keep[0]), flush=True)
-    _Runs(chosen, bench, sides, pool, found).all(index, count)
+        print(f"{ {side: len(rows) for side, rows in sides.rows.items()} } pairs")
+        print(score_tables(chosen.share, pool, found, chosen.keep[0]), flush=True)
+        for share in shares[1:]:
+            other = filters.pool(sides, "pool", share, 0)
+            told = scores(filters, sides, other, 0)
+            print(score_tables(share, other, told, 1 - share), flush=True)
+    if chosen.roc:
+        chosen.roc.write_text(roc.svg(found, pool.captions.is_clean, ROC))
+    if chosen.seeds:
+        _Runs(chosen, bench, sides, pool, found).all(index, count)
 
 
-def score_table(found: dict[str, Array], pool: Pool, rate: float) -> str:
-    """How well each score tells faults, as a Markdown table."""
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.proof", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="that of benchmarks.embedded")
+    parser.add_argument("--work", type=Path, required=True, help="where finished runs are kept")
+    parser.add_argument(
+        "--share", type=float, nargs="+", default=[0.3, 0.1, 0.6], help="of captions with a fault"
+    )
+    parser.add_argument("--keep", type=float, nargs="+", default=[0.7], help="rates")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", type=int, default=5, help="0: no learners")
+    parser.add_argument("--steps", type=int, default=learner.Settings().steps)
+    parser.add_argument("--of", default="0/1", help="I/N: train every N-th run only, print nothing")
+    parser.add_argument("--roc", type=Path, help="an SVG file to draw, of the first share")
+    return parser.parse_args()
+
+
+def score_tables(share: float, pool: Pool, found: dict[str, Array], rate: float) -> str:
+    """How well each score tells faults, and whether probabilities hold, as Markdown."""
     clean = pool.captions.is_clean
     lines = [
+        f"\n{share:.0%} of captions with a fault\n",
         f"| score | AUC | clean of the {rate:.0%} kept | " + " | ".join(SHARES) + " |",
         "|" + "---|" * (3 + len(SHARES)),
     ]
@@ -66,11 +84,14 @@ def score_table(found: dict[str, Array], pool: Pool, rate: float) -> str:
         total, exact, each = figures.score_row(found[name], pool.captions, rate)
         told = " | ".join(f"{value:.3f}" for value in each)
         lines.append(f"| {name} | {total} | {exact} | {told} |")
-    error, bins = figures.calibration(noise_probability(pool), ~clean)
-    lines.append(
-        f"\nnoise_probability: expected calibration error {error:.3f}; tenths of the rows:"
-    )
-    lines.append(" ".join(f"{p:.2f}→{f:.2f}" for _, p, f in bins))
+    lines += ["", roc.table(found, clean, ROC)]
+    for name in NOISE:
+        error, bins = figures.calibration(found[name], ~clean)
+        lines.append(
+            f"\nnoise_probability, {name}: mean {found[name].mean():.3f}, expected calibration"
+            f" error {error:.3f}; tenths of the rows:"
+        )
+        lines.append(" ".join(f"{p:.2f}→{f:.2f}" for _, p, f in bins))
     return "\n".join(lines)
 
 

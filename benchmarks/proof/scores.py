@@ -27,6 +27,8 @@ from pipeline.reward.heads import RewardHead
 Array = np.ndarray[Any, Any]
 SCORES = ("cosine", "negCLIPLoss", "noise", "teacher mass", "reward", "mix")
 CONTROLS = ("random", "shuffled", "text only", "oracle")
+NOISE = ("counted", "anchored")  # probabilities, which are not among the scores: these rank
+_MIXED = ("cosine", "negCLIPLoss", "anchored", "teacher mass", "reward")
 _EPOCHS = 40
 _VALIDATION = 0.15
 
@@ -90,12 +92,14 @@ def learn(bench: Bench, data: Path, sides: Sides) -> Filters:
 
 
 def scores(filters: Filters, sides: Sides, pool: Pool, seed: int) -> dict[str, Array]:
-    """Each score [n] of a pool, high for pairs to keep; the mix learns on the judges' side."""
+    """Each score [n] of a pool, high for pairs to keep; the mix learns on the judges' side.
+
+    And, by the names of NOISE, how likely noise is. The mix reads the one of two Gaussians.
+    """
     found = _single(filters, pool)
     taught = filters.pool(sides, "judges", 0.5, seed + 1)
     known = _single(filters, taught)
-    columns = [name for name in SCORES if name != "mix"]
-    scaled = _standard([known[n] for n in columns]), _standard([found[n] for n in columns])
+    scaled = _standard([known[n] for n in _MIXED]), _standard([found[n] for n in _MIXED])
     labels = taught.captions.is_clean
     penalty, _ = logistic.best_penalty(scaled[0], labels)
     weights = logistic.fit(scaled[0], labels, penalty).coefficients
@@ -110,23 +114,21 @@ def scores(filters: Filters, sides: Sides, pool: Pool, seed: int) -> dict[str, A
 def _single(filters: Filters, pool: Pool) -> dict[str, Array]:
     images, texts = pool.images, pool.texts
     one, two = images.astype(np.float32), texts.astype(np.float32)
+    noise = _fitted(Noise(), pool)
     return {
         "cosine": np.einsum("nd,nd->n", one, two),
-        "negCLIPLoss": _fitted(NegClip(temperature=0.05), pool, "neg_clip_score"),
-        "noise": -_fitted(Noise(), pool, "noise_probability"),
-        "teacher mass": _fitted(TeacherMass(), pool, "teacher_mass"),
+        "negCLIPLoss": _fitted(NegClip(temperature=0.05), pool)["neg_clip_score"],
+        "noise": -noise["noise_loss"],
+        "counted": noise["noise_probability"],
+        "anchored": _fitted(Noise(mixture="anchored"), pool)["noise_probability"],
+        "teacher mass": _fitted(TeacherMass(), pool)["teacher_mass"],
         "reward": _rewarded(filters.reward, one, two),
         "text only": _rewarded(filters.text_only, one, two),
     }
 
 
-def noise_probability(pool: Pool) -> Array:
-    """How likely each caption is another's, by the scorer `noise` alone."""
-    return _fitted(Noise(), pool, "noise_probability")
-
-
-def _fitted(scorer: Any, pool: Pool, column: str) -> Array:
-    """A fitted scorer over the pool itself, as a build runs it."""
+def _fitted(scorer: Any, pool: Pool) -> dict[str, Array]:
+    """The columns of a fitted scorer over the pool itself, as a build runs it."""
     keys = [row.key for row in pool.captioned]
     rows = pa.table(
         {
@@ -137,7 +139,8 @@ def _fitted(scorer: Any, pool: Pool, column: str) -> Array:
     ).sort_by("key")
     learnt = scorer.fit(rows)
     batch = {"clip_image": list(pool.images), "clip_text": list(pool.texts)}
-    return np.array(scorer(batch, learnt)[column], np.float64)
+    columns = scorer(batch, learnt)
+    return {name: np.array(values, np.float64) for name, values in columns.items()}
 
 
 def _vectors(rows: Array) -> Any:

@@ -33,9 +33,32 @@ def test_planted_faults_are_found_and_counted(pool: Any, learnt: Any) -> None:
     found = scored(Noise(units=16), images, texts, learnt)
     odds = np.array(found["noise_probability"])
     assert auc(-odds, ~wrong) > 0.97
-    assert learnt["mixture"][4] == pytest.approx(wrong.mean(), abs=0.05)
+    assert learnt["share"] == pytest.approx(wrong.mean(), abs=0.05)
     assert odds.mean() == pytest.approx(wrong.mean(), abs=0.05)
-    assert auc(found["noise_loss"], wrong) == pytest.approx(auc(odds, wrong), abs=0.01)
+    assert auc(found["noise_loss"], wrong) == pytest.approx(auc(odds, wrong), abs=0.001)
+    assert learnt["counted"].nbytes < 2000
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.6])
+def test_a_probability_means_what_it_says(share: float) -> None:
+    images, texts, wrong = noisy_pairs(3000, share)
+    scorer = Noise(units=16, near=0)  # as the faults are: none is nearly right
+    fitted = scorer.fit(table(clip_image=images, clip_text=texts))
+    odds = np.array(scored(scorer, images, texts, fitted)["noise_probability"])
+    tenths = np.array_split(np.argsort(odds, kind="stable"), 10)
+    assert sum(abs((odds - wrong)[own].sum()) for own in tenths) / len(odds) < 0.04
+    assert ((odds > 0) & (odds < 1)).all()
+
+
+def test_the_more_strangers_are_alike_the_more_is_noise(pool: Any) -> None:
+    """Similar images' captions have smaller losses, so smaller losses are noise."""
+    images, texts, _ = pool
+    rows = table(clip_image=images, clip_text=texts)
+    means = [
+        np.mean(scored(own, images, texts, own.fit(rows))["noise_probability"])
+        for own in (Noise(units=16, near=near) for near in (0, 0.5, 1))
+    ]
+    assert means[0] < means[1] < means[2]
 
 
 def test_rows_outside_the_sample_fare_alike(pool: Any) -> None:
@@ -115,11 +138,16 @@ def test_the_order_of_rows_makes_no_difference(pool: Any) -> None:
     assert all(np.array_equal(once[name], again[name]) for name in once)
 
 
-def test_the_mixture_may_be_free(pool: Any) -> None:
+@pytest.mark.parametrize("mixture", ["anchored", "free"])
+def test_two_gaussians_may_be_fitted(pool: Any, mixture: str) -> None:
     rows = table(clip_image=pool[0], clip_text=pool[1])
-    free = Noise(units=16, mixture="free")
-    found = scored(free, pool[0], pool[1], free.fit(rows))
+    scorer = Noise(units=16, mixture=mixture)
+    fitted = scorer.fit(rows)
+    found = scored(scorer, pool[0], pool[1], fitted)
     assert auc(-np.array(found["noise_probability"]), ~pool[2]) > 0.9
+    assert fitted["mixture"].shape == (5,)
+    if mixture == "anchored":
+        assert fitted["mixture"][4] == pytest.approx(pool[2].mean(), abs=0.05)
 
 
 def test_no_negative_is_null(pool: Any) -> None:
@@ -133,8 +161,11 @@ def test_no_negative_is_null(pool: Any) -> None:
 def test_what_it_refuses(pool: Any) -> None:
     for wrong in ({"units": 0}, {"negatives": 0}, {"epochs": -1}, {"temperature": 0.0}):
         with pytest.raises(ValueError, match=rf"{next(iter(wrong))}.* (must be|above 0)"):
-            Noise(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="mixture 'both': known are anchored, free"):
+            Noise(**wrong)
+    for near in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="near must be from 0 to 1"):
+            Noise(near=near)
+    with pytest.raises(ValueError, match="mixture 'both': known are counted, anchored, free"):
         Noise(mixture="both")
     few = table(clip_image=pool[0][:40], clip_text=pool[1][:40])
     with pytest.raises(ValueError, match="needs 32 rows in each half to train on, found"):
