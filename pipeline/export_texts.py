@@ -32,8 +32,11 @@ class Texts:
 def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
     """Everything about texts; raises RecipeError for a column that nobody writes or is none."""
     section, types = recipe.captions, resolved.types
+    if section.profile == "t2i" and recipe.export.buckets is None:
+        message = "`profile: t2i` needs sizes for its images, `export: {buckets: {sides: [512]}}`"
+        raise recipe.error(message, *_PATH, "profile")
     about = dict(_scored(resolved))
-    told = dict.fromkeys(section.json_columns, _PATH)
+    told = dict.fromkeys(section.told, _PATH)
     told |= dict.fromkeys(recipe.export.json_columns, ("export",))
     for name, path in told.items():
         if name not in types:
@@ -42,7 +45,7 @@ def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
     scores = {name: about[name] for name in told if about.get(name) in (*lists, "captions")}
     taken = {*lists, *scores, "captions"}
     return Texts(
-        txt=_choice(recipe, types, section.txt, (*_PATH, "txt")),
+        txt=_choice(recipe, types, section.text, (*_PATH, "txt")),
         files={
             name: _choice(recipe, types, chosen, (*_PATH, "files", name))
             for name, chosen in section.files.items()

@@ -1,6 +1,6 @@
 """The `captions:` section of a recipe: which text a sample carries, and which go along with it."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, Tag, model_validator
 
@@ -8,6 +8,7 @@ from pipeline.recipe_errors import MEMBER
 from pipeline.recipe_sections import Section, Text, TextList, kinds
 
 TAKEN = ("txt", "json", "jpg", "webp", "png", "cls")  # members of a sample that are not captions
+_RAW = 0.2
 Member = Annotated[str, StringConstraints(pattern=MEMBER)]
 Weight = Annotated[float, Field(gt=0)]
 
@@ -57,14 +58,48 @@ Choice = Annotated[
 class CaptionsSection(Section):
     """Which captions the written samples carry."""
 
-    txt: Choice = "caption"
-    """The column that becomes the `.txt` of a sample, or how a caption is chosen for it."""
+    profile: Literal["clip", "mllm", "t2i"] | None = None
+    """What the samples are for: it decides `txt` and `json` where they are not given."""
+    of: TextList = ()
+    """The columns of captions that a profile takes, the most important first."""
+    raw: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The share of samples of profile `clip` that keep the raw caption, .2 if not given."""
+    txt: Choice | None = None
+    """The column that becomes the `.txt`, or how a caption is chosen for it; else `caption`."""
     prefer: TextList = ()
     """Kinds of raw caption in order of preference (`[title, alt]`), for the column `caption`."""
     json_columns: TextList = Field(default=(), alias="json")
     """Columns of captions, and of their scores, that go into the `.json` of a sample."""
     files: dict[Member, Choice] = Field(default={})
     """Further members with a text each: `{long: long}` is `KEY.long.txt`; empty where none is."""
+
+    @property
+    def text(self) -> Choice:
+        """How the `.txt` is chosen: as said, or by the profile.
+
+        For `clip` one caption is drawn from all columns, the raw one at its share; for `mllm` and
+        `t2i` it is the first of the first column.
+        """
+        if self.txt is not None or self.profile is None:
+            return self.txt or "caption"
+        if self.profile != "clip":
+            return self.of[0]
+        raw = _RAW if self.raw is None else self.raw
+        weights = {name: (1 - raw) / len(self.of) for name in self.of}
+        return ChoiceDraw(draw=weights | ({"caption": raw} if raw else {}))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The columns for the `.json`, those of the profile too."""
+        return tuple(dict.fromkeys([*self.json_columns, *self.of]))
+
+    @model_validator(mode="after")
+    def _fits_its_profile(self) -> Self:
+        if (self.profile is None) != (not self.of):
+            raise ValueError("'profile' and 'of', the columns it takes, stand together")
+        if self.raw is not None and (self.profile != "clip" or self.txt is not None):
+            raise ValueError("'raw' is for `profile: clip`, which chooses the text by it")
+        return self
 
     @model_validator(mode="after")
     def _has_names_of_its_own(self) -> Self:

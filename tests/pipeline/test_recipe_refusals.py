@@ -263,8 +263,8 @@ def test_wrong_steps(text, message):
         ),
         (
             "captions: {text: long}",
-            "1:12: captions: unknown key 'text'; did you mean 'txt'? known: txt, prefer, json,"
-            " files",
+            "1:12: captions: unknown key 'text'; did you mean 'txt'? known: profile, of, raw, txt,"
+            " prefer, json, files",
         ),
         (
             "ingest: {max_pixels: -1}",

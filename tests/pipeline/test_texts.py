@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import RecipeError
 from pipeline.keys import digest
+from pipeline.recipe import parse_recipe
 from pipeline.texts import Choice, told
 from tests.conftest import SCORED, built
 
@@ -130,6 +131,33 @@ def samples_of(build):
     return found
 
 
+def test_profile_clip_draws_and_keeps_the_raw_caption_in_the_mix(make_build):
+    found = samples_of(
+        built(make_build(f"{RECIPE}captions: {{profile: clip, of: [words], raw: 0.5}}\n"))
+    )
+    drawn = Counter()
+    for sample in found.values():
+        fields = json.loads(sample["json"])
+        raw = json.loads(fields["captions"])[0]["text"]
+        assert any(c.get("column") == "words" for c in json.loads(fields["captions"]))
+        assert sample["txt"].decode() in [raw, *raw.split()]
+        drawn[sample["txt"].decode() == raw] += 1
+    assert drawn[True] > 0
+    assert drawn[False] > 0
+
+
+def test_profiles_mllm_and_t2i_take_the_first_and_tell_all(make_build):
+    export = "export: {buckets: {sides: [16], step: 8}}\n"
+    for profile, more in (("mllm", ""), ("t2i", export)):
+        section = f"captions: {{profile: {profile}, of: [words]}}\n"
+        found = samples_of(built(make_build(RECIPE + section + more)))
+        assert found
+        for sample in found.values():
+            told = json.loads(json.loads(sample["json"])["captions"])
+            words = [c["text"] for c in told if c.get("column") == "words"]
+            assert sample["txt"].decode() == words[0]
+
+
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
@@ -140,6 +168,8 @@ def samples_of(build):
         ("{txt: {from: caption, language: es}}", "'language' is for columns of captions, and"),
         ("{files: {es: {from: es}}}", "no column 'es'; known are "),
         ("{json: [nothing]}", "no column 'nothing'; known are "),
+        ("{profile: t2i, of: [words]}", "`profile: t2i` needs sizes for its images"),
+        ("{profile: clip, of: [nothing]}", "no column 'nothing'; known are "),
     ],
 )
 def test_wrong_choices_are_refused(make_build, section, problem):
@@ -148,3 +178,18 @@ def test_wrong_choices_are_refused(make_build, section, problem):
         build.export()
     assert problem in str(error.value)
     assert "recipe" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("{profile: clip}", "'profile' and 'of', the columns it takes, stand together"),
+        ("{of: [long]}", "'profile' and 'of', the columns it takes, stand together"),
+        ("{profile: mllm, of: [long], raw: 0.1}", "'raw' is for `profile: clip`"),
+        ("{files: {json: long}}", "'json' is a member of every sample"),
+    ],
+)
+def test_sections_that_say_nothing_sensible_are_refused_at_once(section, problem):
+    with pytest.raises(RecipeError) as error:
+        parse_recipe(f"pool: x\ncaptions: {section}\n")
+    assert problem in str(error.value)
