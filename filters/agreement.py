@@ -36,6 +36,7 @@ class Agreement:
     quantile: float = 0.5
     fit_rows: int = 65_536
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "number"}
     writes: ClassVar[pa.Schema] = _WRITES
     batch_size: ClassVar[int] = BATCH
 

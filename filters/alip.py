@@ -35,6 +35,11 @@ class AlipWeights:
     synthetic: str = "synthetic_text"
     fit_rows: int = 16_384
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {
+        "image": "numbers",
+        "text": "numbers",
+        "synthetic": "numbers",
+    }
     writes: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in _WRITES])
     batch_size: ClassVar[int] = vectors.BATCH
 

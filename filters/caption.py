@@ -52,6 +52,7 @@ class CaptionStats:
     text: str = "caption"
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     @property

@@ -7,22 +7,19 @@ A value depends on its image, its text and the model alone, never on the samples
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import clip_weights, embedded, merging, side_layers, tuned_heads
+from filters import clip_text, clip_weights, embedded, merging, side_layers, tuned_heads
+from filters.clip_text import beginnings, tokenized
 from filters.clip_weights import Loaded, Source, prepared
 from filters.threads import one_thread
 
 EMBEDDED = "embedded"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-TEXT_LENGTH = 2000
-"""Characters of a text that are tokenised: open_clip takes time by the square of a word's length,
-a minute for 50,000 letters, and models read 77 tokens or so."""
-_WORDS = 100_000  # that a tokenizer may remember; open_clip's forgets none by itself
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -36,9 +33,10 @@ class ClipScore:
     and weights. `pretrained` is a tag of open_clip or the path of a weights file; a file says
     nothing of its preprocessing, so `preprocess_tag` must name the tag whose it shares. `sha256`
     pins the weights. `precision: auto` is bf16 on CUDA and fp32 elsewhere. `text` is the column
-    of texts; `clip_truncated` says which are longer than the model reads. `embeddings` writes
-    both unit vectors, too. `weights` is a file of other heads for `embedded`, as `pairmill filter
-    train` writes it. `merge` sees images in fewer tokens, by ToMe (`tome:8`) or PiToMe
+    of texts; `clip_truncated` says which are longer than the model reads: 2,000 characters for
+    `embedded`, and at most as many for others. `embeddings` writes both unit vectors, too.
+    `weights` is a file of other heads for `embedded`, as `pairmill filter train` writes it.
+    `merge` sees images in fewer tokens, by ToMe (`tome:8`) or PiToMe
     (`pitome:0.9`): faster, and the scores shift. Scores of different models, or of different
     `merge`, are on different scales: thresholds do not carry over. `channels_last` lays out
     convolutions for tensor cores; `compile` has torch compile the model, on CUDA alone, which takes
@@ -57,7 +55,8 @@ class ClipScore:
     merge: str | None = None
     channels_last: bool = False
     compile: bool = False
-    version: ClassVar[int] = 2  # of a caption that holds a control token, all is read
+    version: ClassVar[int] = 3  # no tokenizer reads control tokens, every model says what is cut
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -88,9 +87,7 @@ class ClipScore:
 
     @property
     def writes(self) -> pa.Schema:
-        fields = [pa.field("clip_score", pa.float32())]
-        if not self._is_embedded:
-            fields.append(pa.field("clip_truncated", pa.bool_()))
+        fields = [pa.field("clip_score", pa.float32()), pa.field("clip_truncated", pa.bool_())]
         if self.embeddings:
             fields += [pa.field(n, pa.list_(pa.float16())) for n in ("clip_image", "clip_text")]
         return pa.schema(fields)
@@ -165,13 +162,13 @@ class ClipScore:
         texts: list[str] = batch[self.text]
         if self._is_embedded:
             seen, read = self.encode_images(batch["image"]), self.encode_texts(texts)
-            cut, blank = [False] * len(texts), [not text.strip() for text in texts]
+            cut, blank = self.are_cut(texts), [not text.strip() for text in texts]
         else:
             loaded = self._load()
-            starts = [text.strip()[:TEXT_LENGTH] for text in texts]
-            tokens = tokenized(loaded, starts)
+            tokens = tokenized(loaded, beginnings(texts))
             seen, read = _encode(loaded, batch["image"], tokens, self.batch_size)
-            cut, blank = _are_cut(loaded, starts, tokens), _are_blank(loaded, starts, tokens)
+            cut = clip_text.are_cut(loaded, texts, tokens)
+            blank = clip_text.are_blank(loaded, texts, tokens)
         scores = np.einsum("ij,ij->i", seen, read)
         if not np.isfinite(scores).all():
             raise ValueError("what the model says is NaN or infinite")
@@ -206,8 +203,15 @@ class ClipScore:
         if self._is_embedded:
             return embedded.encode_texts(texts)
         loaded, size = self._load(), self.batch_size
-        starts = [text.strip()[:TEXT_LENGTH] for text in texts]
+        starts = beginnings(texts)
         return _tower(starts, size, lambda some: _read(loaded, tokenized(loaded, some), size))
+
+    def are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether there is more of a text than the model reads; one that just fits is not cut."""
+        if self._is_embedded:
+            return [embedded.is_cut(text) for text in texts]
+        loaded = self._load()
+        return clip_text.are_cut(loaded, texts, tokenized(loaded, beginnings(texts)))
 
     def image_layers(self, images: list[Pixels]) -> Floats:
         """Blocks inside the image tower, [n, layers, tokens, width]: see `side_layers`."""
@@ -221,8 +225,7 @@ class ClipScore:
         if self._is_embedded:
             return side_layers.embedded_texts(texts)
         loaded = self._load()
-        starts = [text.strip()[:TEXT_LENGTH] for text in texts]
-        return side_layers.model_texts(loaded, tokenized(loaded, starts))
+        return side_layers.model_texts(loaded, tokenized(loaded, beginnings(texts)))
 
     def _load(self) -> Loaded:
         loaded = clip_weights.load(self._source._replace(device=self.device))
@@ -236,6 +239,12 @@ def _warm_up(scorer: ClipScore) -> None:
     """Have CUDA choose its kernels, and torch compile them, before the first batch; once."""
     scorer.encode_images([np.zeros((1, 1, 3), np.uint8)])
     scorer.encode_texts(["warm"])
+
+
+class Ready(NamedTuple):
+    """What a model sees of changed copies of one picture: what `prepare_image` may return."""
+
+    views: tuple[Any, ...]
 
 
 def clip_of(scorer: Any) -> ClipScore:
@@ -307,60 +316,3 @@ def _unit(vectors: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # of zeros NaN, which is refused
         result: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
-
-
-def tokenized(loaded: Loaded, texts: list[str]) -> Any:
-    """Tokens [n, context]; the tokenizer's memory of words is bounded."""
-    words = getattr(loaded.tokenize, "cache", {})
-    if len(words) > _WORDS:
-        special = {word: parts for word, parts in words.items() if word == parts}
-        words.clear()
-        words.update(special)
-    tokens = loaded.tokenize(texts)
-    if _inner(loaded) is None:
-        ends = (tokens == loaded.tokenize.eot_token_id).sum(dim=1).tolist()
-        begins = (tokens == loaded.tokenize.sot_token_id).sum(dim=1).tolist()
-        for row, text, *marks in zip(tokens, texts, ends, begins, strict=True):
-            if marks != [1, 1]:  # a model would read nothing behind the end that a caption names
-                _set_words(loaded.tokenize, row, text)
-    return tokens
-
-
-def _inner(loaded: Loaded) -> Any:
-    """The tokenizer of transformers that a model has; None for open_clip's own."""
-    return getattr(loaded.tokenize, "tokenizer", None)
-
-
-def _words_of(tokenize: Any, text: str) -> list[int]:
-    """The tokens of a text for open_clip's own tokenizer, without control tokens it spells out."""
-    marks = (tokenize.sot_token_id, tokenize.eot_token_id)
-    return [token for token in tokenize.encode(text) if token not in marks]
-
-
-def _set_words(tokenize: Any, row: Any, text: str) -> None:
-    """Make a row of tokens [context] that of a text which holds control tokens."""
-    words = _words_of(tokenize, text)[: len(row) - 2]
-    row[:] = 0
-    line = [tokenize.sot_token_id, *words, tokenize.eot_token_id]
-    row[: len(line)] = row.new_tensor(line)
-
-
-def _are_blank(loaded: Loaded, texts: list[str], tokens: Any) -> list[bool]:
-    """Whether the model reads of a text what it reads of none: white space, for some `!!!`."""
-    nothing = (tokens == loaded.empty).all(dim=1).tolist()
-    return [n or not text.strip() for n, text in zip(nothing, texts, strict=True)]
-
-
-def _are_cut(loaded: Loaded, texts: list[str], tokens: Any) -> list[bool]:
-    """Whether a text has more tokens than the model reads; one that just fits is not cut."""
-    tokenize, context = loaded.tokenize, tokens.shape[1]
-    inner = _inner(loaded)
-    if inner is None:  # open_clip's own: at the last place it has padding or the end of the text
-        full = (tokens[:, -1] != 0).tolist()
-        return [
-            is_full and len(_words_of(tokenize, text)) + 2 > context
-            for is_full, text in zip(full, texts, strict=True)
-        ]
-    special, kept = (False, context - 3) if tokenize.tokenizer_mode == "clips" else (True, context)
-    found = inner([tokenize.clean_fn(t) for t in texts], add_special_tokens=special, verbose=False)
-    return [len(ids) > kept for ids in found.input_ids]

@@ -15,7 +15,8 @@ import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from filters import files
+from filters import clip_text, files
+from filters.finite import check_finite
 
 FOLDER = "local-dir:"
 _CONFIG = "open_clip_config.json"
@@ -211,6 +212,7 @@ def _load(source: Source) -> Loaded:
             **_preprocessing(source),
         )
     model.eval()
+    check_finite(model, f"model {source.model!r}: {_held_in(source)}", source.precision)
     dtype = open_clip.get_input_dtype(source.precision) or torch.float32
     if "timm_model_name" in config(source)["vision_cfg"]:
         _merge_branches(model.visual, dtype)
@@ -219,7 +221,7 @@ def _load(source: Source) -> Loaded:
         model.to(memory_format=torch.channels_last)
     if source.compile:
         _compile(model)
-    tokenize = _tokenizer(source.model)
+    tokenize = tokenizer(source.model)
     crops = model.visual.preprocess_cfg["resize_mode"] == "shortest"
     return Loaded(model, transform, tokenize, tokenize([""]), crops, source.device, dtype)
 
@@ -247,7 +249,8 @@ def _lower_loose_parameters(model: Any, dtype: Any) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def _tokenizer(model: str) -> Any:
+def tokenizer(model: str) -> Any:
+    """What a model of open_clip reads texts with. It leaves nothing to chance or to captions."""
     import open_clip
 
     try:
@@ -259,6 +262,7 @@ def _tokenizer(model: str) -> Any:
         ) from error
     if getattr(tokenize, "reduction_fn", None) is not None:
         tokenize.reduction_fn = None  # it drops words at random: an augmentation
+    clip_text.guard(tokenize)
     return tokenize
 
 
@@ -280,6 +284,13 @@ def _check_tag(source: Source) -> None:
         )
 
 
+def _held_in(source: Source) -> str:
+    """What to call the file of the weights."""
+    if source.folder is not None:
+        return next(path for path in _model_files(source.folder) if path.endswith(_WEIGHTS))
+    return source.file or f"tag {source.pretrained!r}"
+
+
 def _check_digest(source: Source) -> None:
     """Raises ValueError when the weights are not those that `sha256` pins."""
     import open_clip
@@ -287,7 +298,7 @@ def _check_digest(source: Source) -> None:
     if source.sha256 is None:
         return
     if source.folder is not None:
-        path = next(p for p in _model_files(source.folder) if p.endswith(_WEIGHTS))
+        path = _held_in(source)
     elif source.file is not None:
         path = source.file
     else:

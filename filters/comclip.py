@@ -38,6 +38,7 @@ _COLUMNS: dict[str, pa.DataType] = {
             ]
         )
     ),
+    "comclip_truncated": pa.bool_(),
 }
 
 
@@ -64,7 +65,8 @@ class ComClip:
     better than the whole picture, or no label has the word, it is the whole picture.
 
     `comclip_parts` says of each part: role, words, support a, weight, and the box around it.
-    The model's parameters are those of `clip`.
+    `comclip_truncated` says which captions are longer than the model reads, as `clip_truncated`
+    does, also of those that are not asked. The model's parameters are those of `clip`.
     """
 
     model: str = EMBEDDED
@@ -79,7 +81,8 @@ class ComClip:
     depth: int = 2
     temperature: float = 0.1
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which captions are cut
+    needs: ClassVar[dict[str, str]] = {"text": "text", "boxes": "numbers", "labels": "texts"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     def __post_init__(self) -> None:
@@ -122,6 +125,7 @@ class ComClip:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts = batch[self.text]
         values: dict[str, list[Any]] = {name: [None] * len(texts) for name in _COLUMNS}
+        values["comclip_truncated"] = self._clip.are_cut(texts)
         asked = [(i, roles) for i, text in enumerate(texts) if (roles := find_roles(text))]
         for start in range(0, len(asked), _ROWS):
             some = asked[start : start + _ROWS]

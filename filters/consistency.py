@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from filters.clip import EMBEDDED, ClipScore, clip_of
+from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
 
 Pixels = npt.NDArray[Any]  # uint8; OpenCV's stubs promise no more than a number
 
@@ -30,7 +30,7 @@ class ClipConsistency:
     `jpeg` of quality 75, `resize` to a half and back, `crop` of the middle 0.9, `blur` by 1-2-1.
     Each costs as much as the score itself: ask only for rows that pass, by
     `only: clip_score > THRESHOLD`. NULL for a text in which nothing is read. The model's
-    parameters are those of `clip`.
+    parameters are those of `clip`, `merge` among them.
     """
 
     model: str = EMBEDDED
@@ -40,9 +40,11 @@ class ClipConsistency:
     precision: str = "auto"
     text: str = "caption"
     batch_size: int = 32
+    merge: str | None = None
     views: tuple[str, ...] = ("jpeg", "resize", "crop", "blur")
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema([("clip_consistency", pa.float32())])
 
     def __post_init__(self) -> None:
@@ -74,15 +76,26 @@ class ClipConsistency:
         """Load the weights. Raises when they are missing, damaged or not those meant."""
         self._clip.prepare()
 
+    def prepare_image(self, image: Pixels) -> Any:
+        """What the model sees of the image and its changed copies, in place of the image."""
+        return Ready(tuple(map(self._clip.prepare_image, self._looks(image))))
+
+    def _looks(self, image: Pixels) -> tuple[Pixels, ...]:
+        """The picture at the size that the model sees, and its changed copies."""
+        plain = at_most(image, self._seen_side)
+        return (plain, *(VIEWS[view](plain) for view in self.views))
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch["image"])
         if not count:
             return {"clip_consistency": []}
-        side = self._seen_side
-        plain = [at_most(image, side) for image in batch["image"]]
-        changed = [VIEWS[view](image) for view in self.views for image in plain]
+        looks = [
+            image.views if isinstance(image, Ready) else self._looks(image)
+            for image in batch["image"]
+        ]
         texts = list(batch[self.text]) * (1 + len(self.views))
-        scores = self._clip({"image": plain + changed, self.text: texts})["clip_score"]
+        images = [image for look in zip(*looks, strict=True) for image in look]
+        scores = self._clip({"image": images, self.text: texts})["clip_score"]
         table = np.array(scores, np.float64).reshape(-1, count)  # None becomes NaN
         drops = table[0] - np.median(table[1:], axis=0)
         return {"clip_consistency": [None if np.isnan(d) else float(d) for d in drops]}

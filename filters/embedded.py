@@ -90,6 +90,14 @@ def encode_texts(texts: list[str]) -> Floats:
     return np.concatenate(rows) if rows else np.zeros((0, dimension()), np.float32)
 
 
+def is_cut(text: str) -> bool:
+    """Whether there is more of a text than is read; the sentence encoder has no limit of its own.
+
+    White space in the end is nothing more.
+    """
+    return len(text.rstrip()) > TEXT_LENGTH
+
+
 def weights_digest() -> str:
     """SHA-256 over everything the vectors depend on: the heads file and the pinned backbones."""
     parts = [hashlib.sha256(HEADS.read_bytes()).hexdigest(), *BACKBONES.values()]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import embedded, judging, phrases, vocabulary
+from filters import embedded, foreign, judging, phrases, vocabulary
 from filters.judging import Judge, Odds
 from filters.mllm import TEXT_LENGTH, Prompt
 from filters.ocr import overlap
@@ -36,6 +36,11 @@ QUESTIONS: dict[str, str] = {
     )
 }
 _WORDS = ("yes", "no", "none")
+_FOREIGN = {  # parameters that mean nothing to a judge
+    "embedded": ("revision", "precision", "text_tokens", "max_side", "reasks"),
+    "local": ("ocr_text", "temperature"),
+    "served": ("ocr_text", "temperature", "revision"),
+}
 _PHRASES = 8192  # vectors that are remembered: all things, and the properties of late
 _COLUMNS = tuple(f"facet_{kind}" for kind in QUESTIONS)
 
@@ -58,10 +63,12 @@ class Facets:
     `judge: local` (with `model`, and `revision` or `local-dir:PATH`) and `judge: served` (with
     `server: {endpoints: [URL], model: NAME}`) put one question per facet to a multimodal LLM, of
     any language: P(yes) / (P(yes) + P(no)) of its next word, NULL where "none" is likelier than
-    both. The questions are after FocalLens' idea of one condition at a time (arXiv:2504.08368).
+    both. A server's reply without one of the words is asked for again in other words, at most
+    `reasks` times. The questions are after FocalLens' idea of one condition at a time
+    (arXiv:2504.08368).
 
     `facet_truncated` says which captions are longer than is read: `text_tokens` tokens of a local
-    model, else 2000 characters.
+    model, else 2000 characters. What means nothing to the judge is refused.
     """
 
     judge: str = "embedded"
@@ -74,8 +81,10 @@ class Facets:
     temperature: float = 0.05
     text_tokens: int = 128
     max_side: int = 768
+    reasks: int = 1
     batch_size: int | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # what is no answer of a judge is asked for again
+    needs: ClassVar[dict[str, str]] = {"text": "text", "ocr_text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [(name, pa.float32()) for name in (*_COLUMNS, "facet_min")]
         + [("facet_truncated", pa.bool_())]
@@ -89,9 +98,8 @@ class Facets:
         for name, judge in (("model", "local"), ("server", "served")):
             if (getattr(self, name) is not None) != (self.judge == judge):
                 raise ValueError(f"judge {judge!r} and `{name}` go together")
+        foreign.refuse(self, _FOREIGN[self.judge], f"judge {self.judge!r}")
         if self.judge != "embedded":
-            if self.ocr_text is not None:
-                raise ValueError(f"judge {self.judge!r} reads by itself; remove `ocr_text`")
             judging.settle(self)
         elif self.batch_size is None:
             object.__setattr__(self, "batch_size", judging.ROWS_SERVED)

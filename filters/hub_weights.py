@@ -18,12 +18,20 @@ from typing import Any, NamedTuple
 
 from filters import files
 from filters.clip_weights import FOLDER
+from filters.finite import check_finite
 
 TEXT_LENGTH = 2000
 """Characters of a text that are tokenised; models read some dozens or hundreds of tokens."""
 _CONFIG = "config.json"
 _WEIGHTS = (".safetensors", ".bin")
-_DECIDING = (".json", ".txt", ".model", ".jinja", *_WEIGHTS)  # of the files in a model's folder
+_DECIDING = (
+    ".json",
+    ".txt",
+    ".model",
+    ".spm",
+    ".jinja",
+    *_WEIGHTS,
+)  # of the files in a model's folder
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TOLD = 300  # characters of what a library says
@@ -219,12 +227,14 @@ def _load(source: Source, kind: str) -> Loaded:
             f" {len(lacking)} are missing or of another shape, such as {shown}"
         )
     _check_words(source, model, processor)
+    check_finite(model, f"model {source.model!r}: its weights", source.precision)
     return Loaded(model.eval().to(source.device), processor, source.device, dtype)
 
 
 def _check_words(source: Source, model: Any, processor: Any) -> None:
     """Raises ValueError when the tokenizer knows tokens for which the model has no embedding."""
-    known, held = len(processor.tokenizer), model.get_input_embeddings().num_embeddings
+    tokenizer = getattr(processor, "tokenizer", processor)  # a model of text alone has no more
+    known, held = len(tokenizer), model.get_input_embeddings().num_embeddings
     if known > held:
         raise ValueError(
             f"model {source.model!r}: its tokenizer has {known} tokens, its weights {held}"

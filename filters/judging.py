@@ -1,8 +1,9 @@
 """A judge of pairs: a multimodal LLM, run here or asked for on a server.
 
 Captions are data: what could speak to the model in its own signs is taken out before a question
-is put together, and a caption longer than is read is flagged. A server's answer that is none is a
-reason for its row, never an end of the run.
+is put together, and a caption longer than is read is flagged. An answer that is none is
+asked for again, in other words and a bounded number of times; then it is a reason for its row,
+never an end of the run.
 """
 
 import math
@@ -24,11 +25,18 @@ LIKELIEST = 20
 """First tokens that a server is asked for with their probabilities: the most that all give."""
 _FIRST = 4  # tokens of a reply that are looked at: some models begin with white space
 _QUALITY = 90
+NUDGES = (
+    " Begin your reply with the answer itself, with nothing before it.",
+    " Give nothing but the answer in the form that was asked for.",
+    " Reply again: the answer alone, as short as it can be.",
+)
+"""What a question ends with when it is asked again: greedy decoding would say the same twice."""
 _SHORTEST_SIDE = 32  # models cut pictures into patches of up to that many pixels
 ROWS_LOCAL, ROWS_SERVED = 8, 64
 
 Pixels = npt.NDArray[np.uint8]
 Odds = tuple[float, ...]
+Asking = Callable[[Sequence[Prompt], int | None], list[Any]]  # questions and a seed to answers
 
 
 class Text(NamedTuple):
@@ -40,11 +48,15 @@ class Text(NamedTuple):
 
 @dataclass(frozen=True)
 class Judge:
-    """One of a local model and a server; `shape` is what a local model sees at a time."""
+    """One of a local model and a server; `shape` is what a local model sees at a time.
+
+    Answers that are none are asked for again, `reasks` times at most.
+    """
 
     source: Source | None
     server: Server | None
     shape: Shape
+    reasks: int = 0
 
     @property
     def device(self) -> str:
@@ -53,10 +65,12 @@ class Judge:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about answers: not where a server is, nor how many it is asked at a time."""
+        again = {"reasks": list(NUDGES[: self.reasks])} if self.reasks else {}
         if self.source is None:
             assert self.server is not None
-            return {"served": self.server.model, "max_side": self.shape.side}
+            return {"served": self.server.model, "max_side": self.shape.side, **again}
         return {
+            **again,
             "model": "local-dir" if self.source.folder is not None else self.source.model,
             "precision": self.source.precision,
             **self.shape._asdict(),
@@ -92,20 +106,46 @@ class Judge:
             loaded = mllm.load(self.source)
             found = mllm.word_probabilities(loaded, prompts, words, self.shape)
             return [tuple(map(float, row)) for row in found]
-        answers = self._ask(prompts, _FIRST, LIKELIEST)
-        return [_unless_failed(answer, lambda a: odds_of(a, words)) for answer in answers]
 
-    def replies(self, prompts: Sequence[Prompt], tokens: int) -> list[str | Exception]:
-        """The answer to each question, of at most so many tokens, by greedy decoding."""
-        if self.source is not None:
-            loaded = mllm.load(self.source)
-            return [text for text, _ in mllm.generate(loaded, prompts, self.shape, tokens)]
-        answers = self._ask(prompts, tokens, 0)
-        return [_unless_failed(answer, lambda a: a.text) for answer in answers]
+        def ask(some: Sequence[Prompt], seed: int | None) -> list[Any]:
+            answers = self._ask(some, (_FIRST, LIKELIEST), seed)
+            return [_unless_failed(answer, lambda a: odds_of(a, words)) for answer in answers]
+
+        return self._asked(prompts, ask)
+
+    def replies(
+        self, prompts: Sequence[Prompt], tokens: int, read: Callable[[str], Any] = str
+    ) -> list[Any]:
+        """What is read in the answer to each question, of at most so many tokens, or why not.
+
+        Decoding is greedy. `read` returns or raises a BadAnswer for a reply that is no answer.
+        """
+
+        def ask(some: Sequence[Prompt], seed: int | None) -> list[Any]:
+            if self.source is not None:
+                loaded = mllm.load(self.source)
+                said = mllm.generate(loaded, some, self.shape, tokens)
+                return [_unless_failed(text, read) for text, _ in said]
+            answers = self._ask(some, (tokens, 0), seed)
+            return [_unless_failed(answer, lambda a: read(a.text)) for answer in answers]
+
+        return self._asked(prompts, ask)
+
+    def _asked(self, prompts: Sequence[Prompt], ask: Asking) -> list[Any]:
+        """An answer or a failure for each question; what is no answer is asked for again."""
+        found = ask(prompts, None)
+        for time, nudge in enumerate(NUDGES[: self.reasks], 1):
+            places = [place for place, one in enumerate(found) if isinstance(one, BadAnswer)]
+            again = [prompts[place] for place in places]
+            nudged = [prompt._replace(template=prompt.template + nudge) for prompt in again]
+            for place, answer in zip(places, ask(nudged, time) if places else (), strict=True):
+                found[place] = answer
+        return found
 
     def _ask(
-        self, prompts: Sequence[Prompt], tokens: int, likeliest: int
+        self, prompts: Sequence[Prompt], most: tuple[int, int], seed: int | None
     ) -> list[Answer | ServedError]:
+        """Answers of at most so many tokens, with as many likeliest ones at each place."""
         assert self.server is not None
         pictures = {id(p.image): p.image for p in prompts if p.image is not None}
         encoded = {name: sent(image, self.shape.side) for name, image in pictures.items()}
@@ -113,8 +153,9 @@ class Judge:
             Request(
                 prompt.words,
                 images=() if prompt.image is None else (encoded[id(prompt.image)],),
-                max_tokens=tokens,
-                top_logprobs=likeliest,
+                max_tokens=most[0],
+                top_logprobs=most[1],
+                seed=seed,
             )
             for prompt in prompts
         ]
@@ -150,6 +191,9 @@ def settle(scorer: Any) -> None:
     for name in ("batch_size", "text_tokens", "max_side"):
         if getattr(scorer, name) < 1:
             raise ValueError(f"{name} must be at least 1, got {getattr(scorer, name)}")
+    reasks = getattr(scorer, "reasks", 0)
+    if not 0 <= reasks <= len(NUDGES):
+        raise ValueError(f"reasks must be from 0 to {len(NUDGES)}, got {reasks}")
 
 
 def server_of(given: Server | Mapping[str, Any]) -> Server:
@@ -174,10 +218,11 @@ def server_of(given: Server | Mapping[str, Any]) -> Server:
 def judge_of(scorer: Any) -> Judge:
     """The judge that a settled scorer's parameters name."""
     shape = Shape(scorer.batch_size, scorer.text_tokens, scorer.max_side)
+    reasks = getattr(scorer, "reasks", 0)
     if scorer.server is not None:
-        return Judge(None, scorer.server, shape)
-    device = clip_weights.best_device()
-    return Judge(Source(scorer.model, scorer.revision, scorer.precision, device), None, shape)
+        return Judge(None, scorer.server, shape, reasks)
+    source = Source(scorer.model, scorer.revision, scorer.precision, clip_weights.best_device())
+    return Judge(source, None, shape, reasks)
 
 
 def odds_of(answer: Answer, words: Sequence[str]) -> Odds:
@@ -220,7 +265,7 @@ def sent(image: Pixels, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def _unless_failed(answer: Answer | Exception, look: Callable[[Answer], Any]) -> Any:
+def _unless_failed(answer: Any, look: Callable[[Any], Any]) -> Any:
     """What is seen in an answer; a failed one, or one that is none, as the exception it is."""
     if isinstance(answer, Exception):
         return answer

@@ -58,6 +58,7 @@ class Language:
     languages: tuple[str, ...] = ()
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from filters import (
     clip_weights,
     coca,
     embedded,
+    foreign,
     hub_weights,
     likely_words,
     prompted,
@@ -83,6 +84,7 @@ class CaptionLikelihood:
     gain: bool = True
     batch_size: int = 16
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -90,9 +92,7 @@ class CaptionLikelihood:
         for name in ("batch_size", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in _FOREIGN[self._kind]:
-            if getattr(self, name) is not None:
-                raise ValueError(f"model {self.model!r} takes no `{name}`")
+        foreign.refuse(self, _FOREIGN[self._kind], f"model {self.model!r}")
         if self._kind == OPEN_CLIP:
             coca.check(self._open_clip)
         elif self._kind == TRANSFORMERS:
@@ -230,7 +230,10 @@ class CaptionLikelihood:
 
 
 _FOREIGN = {  # parameters that mean nothing to models of a kind
-    EMBEDDED: ("pretrained", "preprocess_tag", "sha256", "revision", "prompt"),
+    EMBEDDED: (
+        *("pretrained", "preprocess_tag", "sha256", "revision"),
+        *("precision", "prompt", "max_tokens"),
+    ),
     OPEN_CLIP: ("revision", "prompt"),
     TRANSFORMERS: ("pretrained", "preprocess_tag", "sha256"),
 }

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters import blip, clip_weights, embedded, hub_weights, vocabulary
+from filters import blip, clip_weights, embedded, foreign, hub_weights, vocabulary
 from filters.hub_weights import Loaded, Source
 
 EMBEDDED = "embedded"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _PARTS = {"blip": "itm_head."}
 _TEMPERATURE = 0.05
+_OF_BLIP, _OF_EMBEDDED = ("revision", "precision", "first_token"), ("copies",)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class ImageTextMatching:
     first_token: int | None = None
     copies: int = 16
     batch_size: int = 16
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # the embedded encoder says which texts are cut, too
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -58,10 +60,10 @@ class ImageTextMatching:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.max_tokens < 3:  # its first and its last say nothing
             raise ValueError(f"max_tokens must be at least 3, got {self.max_tokens}")
+        unused = _OF_BLIP if self._is_embedded else _OF_EMBEDDED
+        foreign.refuse(self, unused, f"model {self.model!r}")
         if not self._is_embedded:
             hub_weights.check(self._source, _PARTS)
-        elif self.revision is not None:
-            raise ValueError(f"model {self.model!r} brings its weights; remove `revision`")
         if self.precision == "auto":  # settled here: a worker may have another device
             object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
 
@@ -74,9 +76,7 @@ class ImageTextMatching:
         fields = [pa.field("itm_score", pa.float32())]
         if self.cosine:
             fields.append(pa.field("itm_cosine", pa.float32()))
-        if not self._is_embedded:
-            fields.append(pa.field("itm_truncated", pa.bool_()))
-        return pa.schema(fields)
+        return pa.schema([*fields, pa.field("itm_truncated", pa.bool_())])
 
     @property
     def image_request(self) -> int | None:
@@ -162,7 +162,8 @@ def _by_copies(images: list[Any], texts: list[str], most: int) -> dict[str, list
         gains = [math.exp((other - own) / _TEMPERATURE) for other in others]
         scores.append(1 / (1 + math.fsum(gains) / len(gains)) if gains else None)
         cosines.append(own if text else None)
-    return {"itm_score": scores, "itm_cosine": cosines}
+    cut = [embedded.is_cut(text) for text in texts]
+    return {"itm_score": scores, "itm_cosine": cosines, "itm_truncated": cut}
 
 
 def _unless(blank: list[bool], values: list[float]) -> list[float | None]:

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters.clip import EMBEDDED, ClipScore, clip_of
+from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
 
 
 @dataclass(frozen=True)
 class Mirrored:
     """`mirrored_score`: cosine of the image mirrored left to right and the text.
 
-    The parameters are those of the scorer `clip`; a large drop from its `clip_score` says that
-    the score came from text in the image. NULL where `clip_score` is. Costs as much as `clip`.
+    The parameters are those of the scorer `clip`, `merge` among them; a large drop from its
+    `clip_score` says that the score came from text in the image. NULL where `clip_score` is.
+    Costs as much as `clip`.
     """
 
     model: str = EMBEDDED
@@ -29,7 +30,9 @@ class Mirrored:
     precision: str = "auto"
     text: str = "caption"
     batch_size: int = 32
+    merge: str | None = None
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema([("mirrored_score", pa.float32())])
 
     def __post_init__(self) -> None:
@@ -59,11 +62,22 @@ class Mirrored:
         """Load the weights. Raises when they are missing, damaged or not those meant."""
         self._clip.prepare()
 
+    def prepare_image(self, image: Any) -> Any:
+        """What the model sees of the mirrored image; a batch may hold it in place of the image."""
+        return Ready((self._clip.prepare_image(_mirrored(image)),))
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in batch["image"]]
+        mirrored = [
+            image.views[0] if isinstance(image, Ready) else _mirrored(image)
+            for image in batch["image"]
+        ]
         scores = self._clip({**batch, "image": mirrored})["clip_score"]
         return {"mirrored_score": scores}
 
     @cached_property
     def _clip(self) -> ClipScore:
         return clip_of(self)
+
+
+def _mirrored(image: Any) -> Any:
+    return np.ascontiguousarray(image[:, ::-1])

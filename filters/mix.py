@@ -35,6 +35,7 @@ class Mix:
     scale: str = "standard"
     fit_rows: int = 262_144
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "number", "weights": "number", "label": "number"}
     writes: ClassVar[pa.Schema] = pa.schema([("mix_score", pa.float32())])
     batch_size: ClassVar[int] = BATCH
 

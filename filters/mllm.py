@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from filters import hub_weights
+from filters import canvases, hub_weights
 from filters.hub_weights import Source
+from filters.sampling import Draws, Writing, Written, written
 from filters.threads import one_thread
 
 TEXT = "{text}"
 """Where a prompt's template has the text."""
 TEXT_LENGTH = 2000
 """Characters of a text that are read where no tokenizer can say how many tokens it has."""
-_KIND = "AutoModelForImageTextToText"
+_KIND, _TEXT_KIND = "AutoModelForImageTextToText", "AutoModelForCausalLM"
 _GREY = 127
 _SPARE = 16  # tokens that text and template may make where they meet
 _CHARACTERS = 40  # per token that is kept: the rest of a long text need not be tokenised
@@ -42,11 +43,17 @@ class Shape(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A question to the model: `template` with `text` in it, after a picture or without one."""
+    """A question to the model: `template` with `text` in it, after a picture or without one.
+
+    The picture is laid on a square, or made to fill a `canvas`, its width and height. `seed` is
+    for what is drawn in the answer.
+    """
 
     template: str
     text: str = ""
     image: Pixels | None = None
+    canvas: tuple[int, int] | None = None
+    seed: int = 0
 
     @property
     def words(self) -> str:
@@ -69,7 +76,7 @@ class Mllm:
 
     @property
     def tokenizer(self) -> Any:
-        return self.processor.tokenizer
+        return getattr(self.processor, "tokenizer", self.processor)
 
 
 # Without torch
@@ -133,13 +140,25 @@ def load(source: Source) -> Mllm:
     return Mllm(loaded.model, loaded.processor, loaded.device, loaded.dtype)
 
 
+@lru_cache(maxsize=2)
+def load_text(source: Source) -> Mllm:
+    """A model that is shown no pictures, once per process; `write` asks it. Raises as `load`."""
+    loaded = hub_weights.load(source, _TEXT_KIND)
+    _check_chat(source.model, loaded.model, loaded.processor, loaded.processor)
+    return Mllm(loaded.model, loaded.processor, loaded.device, loaded.dtype)
+
+
 def _check(name: str, model: Any, processor: Any) -> None:
     """Raises ValueError for a model that can't be asked by chat for its next words."""
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise ValueError(f"model {name!r} has no processor of pictures and text")
-    if not (getattr(processor, "chat_template", None) or processor.tokenizer.chat_template):
+    _check_chat(name, model, processor, processor.tokenizer)
+
+
+def _check_chat(name: str, model: Any, processor: Any, tokenizer: Any) -> None:
+    if not (getattr(processor, "chat_template", None) or tokenizer.chat_template):
         raise ValueError(f"model {name!r} has no chat template, so how to ask it is not known")
-    if processor.tokenizer.pad_token_id is None:
+    if tokenizer.pad_token_id is None:
         raise ValueError(f"model {name!r}: its tokenizer has no padding token")
     if model.config.is_encoder_decoder:
         raise ValueError(f"model {name!r} is an encoder-decoder, whose replies begin elsewhere")
@@ -175,7 +194,7 @@ def word_probabilities(
     """
     ids = [list(group) for group in token_ids(loaded, tuple(words))]
 
-    def work(inputs: Any) -> Any:
+    def work(inputs: Any, _: Sequence[Prompt]) -> Any:
         logits = loaded.model(**inputs, **_last_alone(loaded)).logits[:, -1].float()
         if not bool(logits.isfinite().all()):
             raise ValueError("what the model says is NaN or infinite")
@@ -204,35 +223,41 @@ def generate(
     loaded: Mllm, prompts: Sequence[Prompt], shape: Shape, new_tokens: int
 ) -> list[tuple[str, bool]]:
     """The greedy reply to each prompt, and whether it was cut off after `new_tokens`."""
+    found = write(loaded, prompts, shape, Writing(new_tokens))
+    return [(reply.text, reply.is_cut) for reply in found]
 
-    def work(inputs: Any) -> Any:
+
+def write(loaded: Mllm, prompts: Sequence[Prompt], shape: Shape, how: Writing) -> list[Written]:
+    """The reply to each prompt, greedy or drawn by the prompt's seed."""
+
+    def work(inputs: Any, filled: Sequence[Prompt]) -> list[Written]:
+        draws = Draws([prompt.seed for prompt in filled], how)
         ids = loaded.model.generate(
             **inputs,
-            max_new_tokens=new_tokens,
+            max_new_tokens=how.new_tokens,
             do_sample=False,
             num_beams=1,
             repetition_penalty=1.0,  # some models bring their own
             pad_token_id=loaded.tokenizer.pad_token_id,
+            logits_processor=[draws],
         )[:, inputs["input_ids"].shape[1] :]
-        texts = loaded.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        ends = _ends(loaded)
-        cut = [not ends & set(row) for row in ids.tolist()]
-        return list(zip([text.strip() for text in texts], cut, strict=True))
+        draws.check()
+        return written(loaded.tokenizer, ids.tolist(), ends(loaded))
 
     return _run(loaded, prompts, shape, work)
 
 
-def _ends(loaded: Mllm) -> set[int]:
+def ends(loaded: Mllm) -> set[int]:
     """The tokens that end a reply, or fill its row after that."""
-    ends = loaded.model.generation_config.eos_token_id
-    listed = ends if isinstance(ends, list) else [ends]
+    found = loaded.model.generation_config.eos_token_id
+    listed = found if isinstance(found, list) else [found]
     return {token for token in (*listed, loaded.tokenizer.pad_token_id) if token is not None}
 
 
 def last_hidden(loaded: Mllm, prompts: Sequence[Prompt], shape: Shape) -> Floats:
     """Unit vectors [n, d]: the last layer's state at the last place of each prompt."""
 
-    def work(inputs: Any) -> Any:
+    def work(inputs: Any, _: Sequence[Prompt]) -> Any:
         base = loaded.model.base_model
         if base is not loaded.model:  # without the head over the vocabulary
             states = base(**inputs).last_hidden_state
@@ -259,9 +284,12 @@ def _arguments(loaded: Mllm) -> frozenset[str]:
 
 
 def _run(
-    loaded: Mllm, prompts: Sequence[Prompt], shape: Shape, work: Callable[[Any], Any]
+    loaded: Mllm,
+    prompts: Sequence[Prompt],
+    shape: Shape,
+    work: Callable[[Any, Sequence[Prompt]], Any],
 ) -> list[Any]:
-    """What `work` says of each prompt, in order; it is given inputs of full batches."""
+    """What `work` says of each prompt, in order; it is given full batches, and their inputs."""
     import torch
 
     found: list[Any] = [None] * len(prompts)
@@ -272,7 +300,7 @@ def _run(
             filled += [filled[-1]] * (rows - len(filled))
             inputs = _inputs(loaded, filled, shape.side, length)
             try:
-                answers = work(inputs.to(loaded.device, loaded.dtype))
+                answers = work(inputs.to(loaded.device, loaded.dtype), filled)
             except torch.OutOfMemoryError:
                 loaded.most_rows = max(1, rows // 2)
                 raise
@@ -285,30 +313,33 @@ def _batches(
     loaded: Mllm, prompts: Sequence[Prompt], shape: Shape, rows: int
 ) -> Iterator[tuple[list[int], int]]:
     """Places of prompts of one template, at most `rows`, and the length to pad them to."""
-    kinds: dict[tuple[str, bool], list[int]] = {}
+    kinds: dict[tuple[str, tuple[int, int] | None], list[int]] = {}
     for place, prompt in enumerate(prompts):
-        kinds.setdefault((prompt.template, prompt.image is not None), []).append(place)
-    for (template, has_image), places in kinds.items():
-        length = _empty_length(loaded, template, has_image, shape.side)
+        size = None if prompt.image is None else prompt.canvas or (shape.side, shape.side)
+        kinds.setdefault((prompt.template, size), []).append(place)
+    for (template, size), places in kinds.items():
+        length = _empty_length(loaded, template, size)
         length += (shape.text_tokens + _SPARE) if TEXT in template else 0
         for start in range(0, len(places), rows):
             yield places[start : start + rows], length
 
 
 @lru_cache(maxsize=256)
-def _empty_length(loaded: Mllm, template: str, has_image: bool, side: int) -> int:
+def _empty_length(loaded: Mllm, template: str, size: tuple[int, int] | None) -> int:
     """Tokens of a prompt without its text; pictures of one size have one number of them."""
-    image = np.full((side, side, 3), _GREY, np.uint8) if has_image else None
-    return int(_inputs(loaded, [Prompt(template, "", image)], side)["input_ids"].shape[1])
+    image = None if size is None else np.full((*size[::-1], 3), _GREY, np.uint8)
+    return int(_inputs(loaded, [Prompt(template, "", image, size)], 0)["input_ids"].shape[1])
 
 
 def _inputs(loaded: Mllm, prompts: Sequence[Prompt], side: int, length: int | None = None) -> Any:
     """Tensors for the model, padded on the left to `length` tokens."""
+    if loaded.tokenizer is loaded.processor:
+        return _text_inputs(loaded, prompts, length)
     conversations = []
     for prompt in prompts:
         content: list[dict[str, Any]] = [{"type": "text", "text": prompt.words}]
         if prompt.image is not None:
-            content.insert(0, {"type": "image", "image": on_square(prompt.image, side)})
+            content.insert(0, {"type": "image", "image": _picture(prompt, side)})
         conversations.append([{"role": "user", "content": content}])
     padding = {"padding": "max_length", "max_length": length, "padding_side": "left"}
     return loaded.processor.apply_chat_template(
@@ -319,3 +350,28 @@ def _inputs(loaded: Mllm, prompts: Sequence[Prompt], side: int, length: int | No
         return_tensors="pt",
         processor_kwargs=padding if length else {},
     )
+
+
+def _text_inputs(loaded: Mllm, prompts: Sequence[Prompt], length: int | None) -> Any:
+    """The same for a model of text alone, whose template takes plain text."""
+    from transformers import BatchFeature
+
+    padding = {"padding": "max_length", "max_length": length} if length else {}
+    encoded = loaded.tokenizer.apply_chat_template(
+        [[{"role": "user", "content": prompt.words}] for prompt in prompts],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        tokenizer_kwargs={"padding_side": "left"},
+        **padding,
+    )
+    wanted = ("input_ids", "attention_mask")
+    return BatchFeature({name: encoded[name] for name in wanted})
+
+
+def _picture(prompt: Prompt, side: int) -> Any:
+    assert prompt.image is not None
+    if prompt.canvas is not None:
+        return canvases.filled(prompt.image, prompt.canvas)
+    return on_square(prompt.image, side)

@@ -54,7 +54,8 @@ class MlmFilter:
     things. `mlm_quality`: it is well written; the picture is not shown. `mlm_understanding`: it
     says what is not to be seen. The wording is ours. The paper's best filter keeps matching >= 66
     and detail >= 20 of its own model's marks. `questions` asks only some; each costs a request.
-    A row with one reply without a mark has no marks, and a reason.
+    A reply without a mark is asked for again in other words, at most `reasks` times; a row that
+    still has one has no marks, and a reason.
 
     `model` runs here: `local-dir:PATH`, or a name of the hub with `revision`, the 40 digits of a
     commit. `server: {endpoints: [URL], model: NAME}` asks an OpenAI-compatible server instead.
@@ -71,8 +72,10 @@ class MlmFilter:
     text: str = "caption"
     text_tokens: int = 128
     max_side: int = 768
+    reasks: int = 1
     batch_size: int | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # what is no mark is asked for again
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
         known = set(QUESTIONS)
@@ -124,7 +127,7 @@ class MlmFilter:
             if text.words
             for name in self.questions
         ]
-        replies = iter(self._judge.replies(prompts, _TOKENS))
+        replies = iter(self._judge.replies(prompts, _TOKENS, mark_of))
         empty = [None] * len(self.questions)
         rows = [
             marks([next(replies) for _ in self.questions]) if text.words else empty
@@ -139,15 +142,10 @@ class MlmFilter:
         return judging.judge_of(self)
 
 
-def marks(replies: Sequence[str | Exception]) -> list[Any]:
-    """The marks in the replies to the questions of one pair; or the first failure, then NULLs."""
-    found: list[int] = []
-    for reply in replies:
-        given = reply if isinstance(reply, Exception) else mark_of(reply)
-        if isinstance(given, Exception):
-            return [given] + [None] * (len(replies) - 1)
-        found.append(given)
-    return found
+def marks(given: Sequence[int | Exception]) -> list[Any]:
+    """The marks that one pair was given; or the first failure, then NULLs."""
+    failure = next((mark for mark in given if isinstance(mark, Exception)), None)
+    return list(given) if failure is None else [failure] + [None] * (len(given) - 1)
 
 
 _SCALE = re.compile(r"(?<!\d)0 ?(?:-|–|to|and) ?100(?!\d)", re.I)

@@ -37,6 +37,7 @@ class NormSim:
     norm: int | str = 2
     image: str = "clip_image"
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"image": "numbers"}
     writes: ClassVar[pa.Schema] = pa.schema([("norm_sim", pa.float32())])
     batch_size: ClassVar[int] = vectors.BATCH
 

@@ -50,6 +50,7 @@ class TextBoxes:
     text: str = "caption"
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
         if not textboxes.MULTIPLE <= self.side <= 2048:

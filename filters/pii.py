@@ -47,6 +47,7 @@ class PersonalData:
     kinds: tuple[str, ...] = KINDS
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     def __post_init__(self) -> None:

@@ -66,6 +66,7 @@ class Profanity:
     words: str | None = None
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     def __post_init__(self) -> None:

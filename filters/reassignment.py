@@ -53,6 +53,12 @@ class Reassignment:
     caption: str = "caption"
     most_rows: int = 200_000
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {
+        "image": "numbers",
+        "text": "numbers",
+        "sentences": "numbers",
+        "caption": "text",
+    }
     writes: ClassVar[pa.Schema] = _WRITES
 
     def __post_init__(self) -> None:

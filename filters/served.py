@@ -54,12 +54,15 @@ __all__ = [
     "keep_in",
 ]
 _CLOSING_S = 2.0
+_RUNS = 2  # in which a server fails at a request before that is said to be the request's fault
 
 
 def ask(requests: Sequence[Request], server: Server) -> list[Answer | ServedError]:
     """An answer or an error for each request, in order. Blocks until all have theirs.
 
-    Only answers are stored: a request that failed is sent again by the next call.
+    Only answers are stored: a request that failed is sent again by the next call. Where they are,
+    a request at which the server failed, or was late, is retriable once: it may have been the
+    server, and a NULL would stay. When it fails in the next run, too, that is about the request.
     """
     here = _here()
     keys = [request.key(server.model) for request in requests]
@@ -68,8 +71,26 @@ def ask(requests: Sequence[Request], server: Server) -> list[Answer | ServedErro
     found: dict[bytes, Answer | ServedError] = {**store.recall(list(wanted))}
     rest = {key: request for key, request in wanted.items() if key not in found}
     if rest:
-        found |= here.answer_all(rest, server, store)
+        found |= _put_off(here.answer_all(rest, server, store), store)
     return [found[key] for key in keys]
+
+
+def _put_off(
+    found: dict[bytes, Answer | ServedError], store: Store
+) -> dict[bytes, Answer | ServedError]:
+    """The same, with failures of the server retriable that have not been seen in a run before."""
+    failed = {
+        key: error
+        for key, error in found.items()
+        if isinstance(error, ServerFailed | TimedOut) and not error.retriable
+    }
+    times = store.note_failures(list(failed))
+    for key, error in failed.items():
+        if times.get(key, _RUNS) < _RUNS:
+            again = type(error)(f"{error}; run again, and it is asked once more")
+            again.retriable = again.is_alone = True
+            found[key] = again
+    return found
 
 
 def dry_run(requests: Sequence[Request], server: Server) -> Costs:

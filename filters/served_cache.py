@@ -39,6 +39,7 @@ _NETWORK = (
     "gluster",
     "afs",
 )
+_FAILURES = "create table if not exists failures (key blob primary key, times int not null)"
 _TABLES = """
 begin immediate;
 create table answers (key blob primary key, answer text not null, crc int not null);
@@ -128,6 +129,20 @@ class Store:
                 connection.execute("insert or replace into answers values (?, ?, ?)", row)
 
         self._do(_in_transaction(work))
+
+    def note_failures(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Count a failure of each request; how many there are of it by now. Nothing without a file.
+
+        They stay when it is answered after all: its answer is found before anybody asks.
+        """
+
+        def work(connection: sqlite3.Connection) -> dict[bytes, int]:
+            counted = (connection.execute(_FAILED, (key,)).fetchone() for key in keys)
+            return {key: row[0] for key, row in zip(keys, counted, strict=True)}
+
+        if self.path is None or not keys:
+            return {}
+        return self._do(_in_transaction(work)) or {}
 
     def spent(self, model: str) -> tuple[int, int]:
         """Requests and tokens counted for a model."""
@@ -220,6 +235,12 @@ set requests = max(requests + ?2, 0), tokens = max(tokens + ?3, 0)
 """
 
 
+_FAILED = """
+insert into failures values (?, 1) on conflict (key) do update set times = times + 1
+returning times
+"""
+
+
 def _connection(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
@@ -228,12 +249,14 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     """Raises sqlite3.DatabaseError (SQLITE_NOTADB) for a file of another make, too."""
     version = connection.execute("pragma user_version").fetchone()[0]
     if version == _VERSION:
+        connection.execute(_FAILURES)  # which files made before it was kept have not
         return
     if version or connection.execute("select count(*) from sqlite_master").fetchone()[0]:
         error = sqlite3.DatabaseError(f"is of version {version}, not {_VERSION}")
         error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
         raise error
     connection.executescript(_TABLES)
+    connection.execute(_FAILURES)
 
 
 def _query(text: str, values: Sequence[Any]) -> Callable[[sqlite3.Connection], list[Any]]:

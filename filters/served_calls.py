@@ -47,6 +47,7 @@ class Endpoint:
     rest_until: float = 0.0
     trouble: str = "not tried"
     kind: str | None = None
+    model: str | None = None
     finding: "asyncio.Task[str] | None" = None
     habits: frozenset[str] = frozenset()
 
@@ -129,6 +130,7 @@ class Line:
             self.failed = self.timed_out = endpoint.failures = endpoint.refusals = 0
             self.is_given_up, self.has_answered = False, True
             answer = kinds.answer_of(body, request, kind)
+            answer = replace(answer, model=endpoint.model or answer.model)
         except Again as again:
             sent = int(again.was_sent)
             billed = estimate if isinstance(again.error, TimedOut) else 0  # it may have been
@@ -246,7 +248,7 @@ class Line:
             return self.server.kind
         if endpoint.kind is None:
             if endpoint.finding is None:
-                endpoint.finding = asyncio.ensure_future(self._find_kind(endpoint.url, headers))
+                endpoint.finding = asyncio.ensure_future(self._find_kind(endpoint, headers))
             finding = endpoint.finding
             try:  # one question for all that wait; an interrupt of one is none of the others
                 endpoint.kind = await asyncio.shield(finding)
@@ -255,11 +257,13 @@ class Line:
                     endpoint.finding = None
         return endpoint.kind
 
-    async def _find_kind(self, url: str, headers: dict[str, str]) -> str:
+    async def _find_kind(self, endpoint: Endpoint, headers: dict[str, str]) -> str:
+        url = endpoint.url
         reply = await exchange(self.session, Call(f"{url}/models", headers), self.server)
         if reply.status >= 500 or reply.status == 429:
             raise self._failure(reply)
         found = kinds.kind_of_models(_json(reply), reply.headers, self.server.model)
+        endpoint.model = kinds.model_of_models(_json(reply), self.server.model)
         if found is None and url.endswith("/v1"):
             call = Call(f"{url.removesuffix('/v1')}/api/version", headers)
             reply = await exchange(self.session, call, self.server)

@@ -31,10 +31,12 @@ class ServedError(Exception):
     """No answer to a request. `retriable`: the same request may well be answered another day.
 
     What is retriable says nothing about the pair: to write NULL for it would be wrong. An error
-    of a kind that is not may be so by itself, when the server failed at everything.
+    of a kind that is not may be so by itself: when the server failed at everything, and the first
+    time that it fails at this request. Then it `is_alone`: others are answered, and may be asked.
     """
 
     retriable: bool = False
+    is_alone: bool = False
 
 
 class ServerUnavailable(ServedError):

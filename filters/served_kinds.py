@@ -9,6 +9,7 @@ and come before the token whose log probability is wanted. Whatever is no answer
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -139,6 +140,36 @@ def kind_of_models(body: Any, headers: Mapping[str, str], model: str) -> str | N
     return "openai" if owner in HOSTED else OWNERS.get(owner)
 
 
+def model_of_models(body: Any, model: str) -> str | None:
+    """What the model really is, by the `root` that vLLM and SGLang list; None if not said."""
+    listed = body.get("data") if isinstance(body, dict) else None
+    cards = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+    return next((_plain_name(card.get("root")) for card in cards if card.get("id") == model), None)
+
+
+def _plain_name(said: Any) -> str | None:
+    """A name of a model as a server says it; of a path, which is nobody's business, the end."""
+    if not isinstance(said, str) or not said.strip():
+        return None
+    name = clean(said.strip())
+    is_path = name.startswith(("/", "~", ".")) or "\\" in name
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
+
+
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+_THOUGHT = re.compile(
+    r"\s*(?:<think(?:ing)?>)?(?:(?!</?think(?:ing)?>).)*</think(?:ing)?>\s*", re.S
+)
+
+
+def after_thinking(text: str) -> str:
+    """An answer without the thoughts before it, in which some models' templates begin already."""
+    match = _THOUGHT.match(text)
+    if match is not None:
+        return text[match.end() :]
+    return "" if text.lstrip().startswith(("<think>", "<thinking>")) else text
+
+
 def answer_of(body: Any, request: Request, kind: str) -> Answer:
     """The answer in a body of status 200. Raises BadAnswer, Filtered or Unsupported."""
     try:
@@ -151,7 +182,7 @@ def answer_of(body: Any, request: Request, kind: str) -> Answer:
         raise BadAnswer(f"no chat answer: {beginning(json.dumps(body))}") from error
     if finish == "content_filter" or refusal:
         raise Filtered(f"the answer was withheld: {beginning(str(refusal or finish))}")
-    if not text and (message.get("reasoning_content") or message.get("thinking")):
+    if not text and any(message.get(name) for name in _REASONING):
         raise BadAnswer(f"reasoning without an answer in {request.max_tokens} tokens")
     if not isinstance(text or "", str):
         raise BadAnswer(f"no text: {beginning(json.dumps(text))}")
@@ -159,8 +190,11 @@ def answer_of(body: Any, request: Request, kind: str) -> Answer:
     estimate = (request.tokens_in, min(len(text) // 4 + 1, request.max_tokens))
     tokens_in, tokens_out = (_count(n, e) for n, e in zip(tokens, estimate, strict=True))
     logprobs = _logprobs(places, kind) if request.top_logprobs else ()
-    data = None if request.schema is None else data_of(text, request.schema, finish)
-    return Answer(text, finish, tokens_in, tokens_out, logprobs, data)
+    said = after_thinking(text)
+    data = None if request.schema is None else data_of(said, request.schema, finish)
+    return Answer(
+        text, finish, tokens_in, tokens_out, logprobs, data, _plain_name(body.get("model"))
+    )
 
 
 def _parts(body: Any) -> tuple[Any, str, tuple[Any, Any], Any]:

@@ -170,7 +170,8 @@ class Answer:
     `tokens_in` and `tokens_out` are the server's count, or an estimate where it gives none.
     `logprobs` holds for each answered token the likeliest ones with their natural logarithms;
     tokens that read the same are one, with the sum of their probabilities. `data` is the answer
-    as JSON when a schema was asked for, and of that schema.
+    as JSON when a schema was asked for, and of that schema. `model` is what the server says it
+    is that answered, where that is more than the name it was asked by.
     """
 
     text: str
@@ -179,6 +180,7 @@ class Answer:
     tokens_out: int
     logprobs: tuple[dict[str, float], ...] = ()
     data: Any = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)

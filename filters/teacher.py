@@ -35,6 +35,7 @@ class TeacherMass:
     text: str = "clip_text"
     seed: int = 0
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"image": "numbers", "text": "numbers"}
     writes: ClassVar[pa.Schema] = pa.schema([(name, pa.float32()) for name in _WRITES])
     batch_size: ClassVar[int] = vectors.BATCH
 

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.clip import EMBEDDED, ClipScore, clip_of
+from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
 
 Pixels = npt.NDArray[np.uint8]
 
+_LARGE = 3 * 2_000_000  # bytes of an image
 RING = 3
 """Pixels around a box whose mean colour fills it."""
 
@@ -25,8 +26,9 @@ class MaskedClipScore:
 
     Each box takes the mean colour of the three pixels around it that are in no other box, or of
     the whole picture where there are none. A picture without text has its `clip_score`. The
-    model's parameters are those of `clip`; use the same, for scores of different models are on
-    different scales. `clip_score - tmars_score` is what the letters alone bring.
+    model's parameters are those of `clip`, `merge` among them; use the same, for scores of
+    different models are on different scales. `clip_score - tmars_score` is what the letters alone
+    bring.
     """
 
     model: str = EMBEDDED
@@ -36,8 +38,10 @@ class MaskedClipScore:
     precision: str = "auto"
     text: str = "caption"
     batch_size: int = 32
+    merge: str | None = None
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text", "text_boxes": "numbers"}
     writes: ClassVar[pa.Schema] = pa.schema([("tmars_score", pa.float32())])
 
     def __post_init__(self) -> None:
@@ -67,17 +71,35 @@ class MaskedClipScore:
         """Load the weights. Raises when they are missing, damaged or not those meant."""
         self._clip.prepare()
 
+    def prepare_image(self, image: Pixels) -> Any:
+        """The image, and what the model sees of it: all that matters where it has no text.
+
+        A large one is left as it is: the harness counts the pixels that wait.
+        """
+        if image.size > _LARGE:
+            return image
+        return Ready((image, self._clip.prepare_image(image)))
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if not batch["image"]:
             return {"tmars_score": []}
         pairs = zip(batch["image"], batch["text_boxes"], strict=True)
-        images = [masked(image, boxes) for image, boxes in pairs]
+        images = [_without_text(image, boxes) for image, boxes in pairs]
         scores = self._clip({"image": images, self.text: batch[self.text]})
         return {"tmars_score": scores["clip_score"]}
 
     @property
     def _clip(self) -> ClipScore:
         return clip_of(self)
+
+
+def _without_text(image: Any, boxes: list[float]) -> Any:
+    """A picture with its boxes painted over, for `clip`; one that needs no paint may be ready."""
+    if not isinstance(image, Ready):
+        return masked(image, boxes)
+    plain, seen = image.views
+    painted = masked(plain, boxes)
+    return seen if painted is plain else painted
 
 
 def masked(image: Pixels, boxes: list[float]) -> Pixels:

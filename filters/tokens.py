@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from filters import caption, clip_weights, embedded
-from filters.clip import EMBEDDED, TEXT_LENGTH, ClipScore, Floats, Pixels, tokenized
+from filters.clip import EMBEDDED, ClipScore, Floats, Pixels
+from filters.clip_text import TEXT_LENGTH, beginnings, tokenized
 from filters.clip_weights import Loaded, Source, prepared
 from filters.threads import one_thread
 
@@ -104,11 +105,19 @@ def words(clip: ClipScore, texts: Sequence[str]) -> Iterator[Words]:
         return
     loaded = load(clip)
     for start in range(0, len(texts), clip.batch_size):
-        some = [text.strip()[:TEXT_LENGTH] for text in texts[start : start + clip.batch_size]]
-        ids = tokenized(loaded, some)
+        ids = tokenized(loaded, beginnings(texts[start : start + clip.batch_size]))
         vectors = _unit(_text_tokens(loaded, ids, clip.batch_size))
         pairs = zip(ids.tolist(), vectors, strict=True)
         yield from (_words_of(loaded.tokenize, row, found) for row, found in pairs)
+
+
+def are_cut(clip: ClipScore, texts: Sequence[str]) -> list[bool]:
+    """Whether there is more of a text than `words` reads of it."""
+    cut = clip.are_cut(list(texts))
+    if clip.model != EMBEDDED:
+        return cut
+    pairs = zip(texts, cut, strict=True)
+    return [is_cut or len(_embedded_names(text)) > MOST_WORDS for text, is_cut in pairs]
 
 
 def load(clip: ClipScore) -> Loaded:
@@ -122,12 +131,17 @@ def _embedded_words(text: str) -> Words:
 
     The sentence encoder makes something of any word, and of "the" nothing of use.
     """
-    found = (_stripped(word) for word in caption.words(text[:TEXT_LENGTH]))
-    names = [name for name in found if name]
-    names = ([name for name in names if is_content(name)] or names)[:MOST_WORDS]
+    names = _embedded_names(text)[:MOST_WORDS]
     vectors = [_word_vector(name) for name in names]
     empty = np.zeros((0, embedded.dimension()), np.float32)
     return Words(np.stack(vectors) if vectors else empty, names, list(range(len(names))))
+
+
+def _embedded_names(text: str) -> list[str]:
+    """The words of a text that are asked about, were there no limit to their number."""
+    found = (_stripped(word) for word in caption.words(text[:TEXT_LENGTH]))
+    names = [name for name in found if name]
+    return [name for name in names if is_content(name)] or names
 
 
 def _stripped(word: str) -> str:

@@ -24,6 +24,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "filip_t2i": pa.float32(),
     "filip_min_word": pa.float32(),
     "unsupported_words": pa.list_(pa.string()),
+    "filip_truncated": pa.bool_(),
 }
 
 
@@ -39,8 +40,8 @@ class TokenWise:
     words of other captions in the same picture: one content word of each of `fit_rows` captions.
     Standardised by the mean and deviation of theirs, `filip_min_word` is that of the content word
     which is supported least, and `unsupported_words` lists those below `threshold`, in order of
-    the caption. Both are NULL in a pool with fewer than eight words to compare with; all are for
-    a text in which nothing is read.
+    the caption. Both are NULL in a pool with fewer than eight words to compare with; all scores
+    are for a text in which nothing is read.
 
     With the embedded encoder `filip_score` tells the planted wrong captions of the quickstart
     pack better than `clip_score` does (AUC .92 to .86, on 40 of them). Single words are another
@@ -49,7 +50,9 @@ class TokenWise:
     ones: worth a look, no proof. In CLIP models neither patches nor words were trained to agree,
     and all of it is a diagnostic.
 
-    The model's parameters are those of `clip`.
+    `filip_truncated` says which texts are longer than is read: the model's context, or 64 words
+    that are no function words with the embedded encoder, and 2,000 characters in any case. The
+    model's parameters are those of `clip`.
     """
 
     model: str = EMBEDDED
@@ -62,7 +65,8 @@ class TokenWise:
     threshold: float = -1.0
     fit_rows: int = 128
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which texts are cut
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
     def __post_init__(self) -> None:
@@ -118,7 +122,8 @@ class TokenWise:
             strict=True,
         )
         rows = [self._row(patches, words, fitted["words"]) for patches, words in pairs]
-        return {name: [row[name] for row in rows] for name in _COLUMNS}
+        columns = {name: [row[name] for row in rows] for name in _COLUMNS}
+        return columns | {"filip_truncated": tokens.are_cut(self._clip, batch[self.text])}
 
     def _row(self, patches: Floats, words: Words, others: Floats) -> dict[str, Any]:
         if not len(words.vectors):

@@ -25,7 +25,8 @@ class WordRegionTransport:
     All patches must go somewhere, also those of a background that no caption mentions.
     With the embedded encoder it follows `filip_score` (correlation .94) and tells wrong captions
     of the quickstart pack a little worse (AUC .90 to .92). NULL for a text in which nothing is
-    read. The model's parameters are those of `clip`.
+    read. `ot_truncated` is what `filip_truncated` of `filip` is. The model's parameters are those
+    of `clip`.
     """
 
     model: str = EMBEDDED
@@ -36,9 +37,10 @@ class WordRegionTransport:
     text: str = "caption"
     batch_size: int = 32
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which texts are cut
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
-        [("ot_score", pa.float32()), ("ot_distance", pa.float32())]
+        [("ot_score", pa.float32()), ("ot_distance", pa.float32()), ("ot_truncated", pa.bool_())]
     )
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class WordRegionTransport:
         return {
             "ot_score": [None if cost is None else 1 - cost for cost in found],
             "ot_distance": found,
+            "ot_truncated": tokens.are_cut(self._clip, batch[self.text]),
         }
 
     @property

@@ -48,6 +48,7 @@ class UniMe:
     embeddings: bool = False
     batch_size: int | None = None
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
         if self.server is not None:

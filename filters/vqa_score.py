@@ -34,7 +34,8 @@ class VqaScore:
     which must give `top_logprobs`; a word outside its 20 likeliest has probability 0. `text` is
     the column of captions. `vqa_truncated` says which are longer than is read: `text_tokens`
     tokens of a local model, 2000 characters for a server. Pictures have a long side of `max_side`
-    pixels. NULL for a text in which nothing is read.
+    pixels. A reply without one of the words is asked for again in other words, at most `reasks`
+    times. NULL for a text in which nothing is read.
     """
 
     model: str | None = None
@@ -44,8 +45,10 @@ class VqaScore:
     text: str = "caption"
     text_tokens: int = 128
     max_side: int = 768
+    reasks: int = 1
     batch_size: int | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # what is no answer is asked for again
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("vqa_score", pa.float32()), ("vqa_mass", pa.float32()), ("vqa_truncated", pa.bool_())]
     )

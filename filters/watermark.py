@@ -60,6 +60,7 @@ class Watermark:
     text: str = "ocr_text"
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("has_watermark", pa.bool_()), ("watermarks", pa.list_(pa.string()))]
     )

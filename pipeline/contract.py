@@ -16,7 +16,8 @@ named numpy arrays, small ones, and gets them back with each batch. So a pool of
 scored in bounded memory. ValueError from `fit` says that it can't learn from these rows.
 
 A scorer of samples may put an exception in place of a row's first value: that row's values are
-NULL, and `Type: message` is the reason. One that pays for its answers may have `keep_in(folder)`:
+NULL, and `Type: message` is the reason. An exception that is `retriable` is no row's: it fails the
+shard, and a later run asks again. A scorer that pays for its answers may have `keep_in(folder)`:
 before each `prepare()`, of which there may be one a shard, it is told of a local folder that
 outlives crashes, always the same, shared by all scorers of the build and all workers.
 
@@ -25,12 +26,18 @@ function of that image alone. Where images are decoded ahead in threads, for a G
 there, and a batch holds what it returned in place of images; elsewhere it is not called. When
 memory runs out, a scorer whose `batch_size` is a parameter is replaced by one with a smaller one.
 
+A scorer may say what a column must hold that it reads: `needs`, a mapping from a column, or from
+the parameter that names one or several, to `text`, `texts`, `number` (true and false are some) or
+`numbers`. A recipe that names a column of another type is refused. Where a text is needed, a
+column of captions will do: the scorer is asked for each of them.
+
 Nothing here reads data. A class that is no scorer is refused before it is made: making an object
 of any class that a recipe names may do anything.
 """
 
 import types
 import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -40,6 +47,8 @@ from pipeline.recipe_errors import found
 
 FIELDS = ("image", "header", "image_bytes")  # what decoding provides; the rest are columns
 _ATTRIBUTES = ("version", "reads", "writes")
+NEEDS = {"text": "text", "texts": "lists of texts", "number": "numbers", "numbers": "vectors"}
+"""What a scorer may need of a column, and how a person is told of it."""
 _PLAIN = (int, float, str, bool, type(None))
 
 
@@ -104,7 +113,74 @@ def interface(scorer: Any) -> tuple[tuple[str, ...], pa.Schema]:
     looks = getattr(scorer, "prepare_image", None)
     if looks is not None and not (callable(looks) and "image" in reads):
         raise ValueError("`prepare_image` must be a method, of a scorer that reads 'image'")
+    _check_needs(scorer)
     return tuple(reads), writes
+
+
+def _check_needs(scorer: Any) -> None:
+    needs = getattr(scorer, "needs", {})
+    if not isinstance(needs, Mapping) or not set(needs.values()) <= set(NEEDS):
+        raise ValueError(f"`needs` must map columns or parameters to {', '.join(NEEDS)}")
+    for name in needs:
+        if not hasattr(scorer, name) and name not in scorer.reads:
+            raise ValueError(f"`needs`: {name!r} is no parameter of it, and no column it reads")
+
+
+def _needed(scorer: Any) -> Iterator[tuple[str, str, str]]:
+    """The parameter or column that `needs` names, the column it reads by that, and the need."""
+    read = {*scorer.reads, *getattr(scorer, "fit_reads", ())}
+    for name, need in getattr(scorer, "needs", {}).items():
+        value = getattr(scorer, name, name)
+        columns = (value,) if isinstance(value, str) else value or ()
+        yield from ((name, column, need) for column in columns if column in read)
+
+
+def need_problem(scorer: Any, columns: Mapping[str, pa.DataType]) -> tuple[str, str] | None:
+    """The first column that a scorer can't use, if there is one, by the types of columns.
+
+    It is told by the parameter that names it, or its own name, and by what is wrong with it.
+    """
+    for name, column, need in _needed(scorer):
+        kind = columns.get(column)
+        if kind is not None and not _is_of(kind, need):
+            by = "" if name == column else f"`{name}`: "
+            wanted = f"a column of {NEEDS[need]} is needed"
+            return name, f"{by}{wanted}, and {column!r} holds {kind}"
+    return None
+
+
+def _is_of(kind: pa.DataType, need: str) -> bool:
+    """Whether a column of this type holds what is needed; one of NULLs alone holds nothing else."""
+    if pa.types.is_null(kind):
+        return True
+    if need in ("texts", "numbers"):
+        return _is_list(kind) and _is_of(kind.value_type, need.removesuffix("s"))
+    if need == "number":
+        return any(is_it(kind) for is_it in _NUMBERS)
+    return _is_text(kind) or _is_captions(kind)
+
+
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(bool(is_it(kind)) for is_it in _LISTS)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_captions(kind: pa.DataType) -> bool:
+    return _is_list(kind) and pa.types.is_struct(kind.value_type) and _has_text(kind.value_type)
+
+
+def _has_text(kind: Any) -> bool:
+    place = kind.get_field_index("text")
+    return place >= 0 and _is_text(kind.field(place).type)
 
 
 def _check_fit(scorer: Any) -> None:

@@ -155,11 +155,11 @@ class Result:
     fitted: Fitted | None = None
     scorer: Any = None
     score_s: float = 0.0
+    put_off: Exception | None = None  # the first that is retriable, and about its row alone
 
     def __post_init__(self) -> None:
         self.scorer = self.instance.scorer
-        size = max(1, getattr(self.scorer, "batch_size", score_input.CHUNK))
-        self.room = Room.of(size)
+        self.room = Room.of(max(1, getattr(self.scorer, "batch_size", score_input.CHUNK)))
         self.look = Look(
             self.instance.name,
             getattr(self.scorer, "image_request", None),
@@ -191,8 +191,7 @@ class Result:
                 for name, values in self.values.items():
                     values[row] = columns[name][row]
                 self.errors[row], self.done[row] = errors[row], True
-                sha = self._sha(row, rows)
-                if sha is not None:
+                if (sha := self._sha(row, rows)) is not None:
                     self.first.setdefault(sha, row)
 
     def open_rows(self, rows: Rows) -> Iterator[int]:
@@ -210,9 +209,8 @@ class Result:
         read = [rows.columns[n] for n in self.instance.scorer.reads if n in rows.columns]
         first = dict(self.first)
         for row in self.open_rows(rows):
-            sha = self._sha(row, rows)
-            is_repeat = sha is not None and first.setdefault(sha, row) != row
-            if not is_repeat and all(values[row] is not None for values in read):
+            is_first = (sha := self._sha(row, rows)) is None or first.setdefault(sha, row) == row
+            if is_first and all(values[row] is not None for values in read):
                 yield row
 
     def prepare(self, rows: Rows) -> None:
@@ -240,8 +238,7 @@ class Result:
         for row in chunk.rows:
             if not (rows.ok[row] and self.asked[row]) or self.done[row]:
                 continue
-            sha = self._sha(row, rows)
-            if sha is not None and self.first.setdefault(sha, row) != row:
+            if (sha := self._sha(row, rows)) and self.first.setdefault(sha, row) != row:
                 self.repeats.append((row, self.first[sha]))
                 continue
             values = self._values(row, chunk, rows)
@@ -315,8 +312,7 @@ class Result:
     def _score_batch(self, ready: Sequence[tuple[int, list[Any]]]) -> int:
         """Score a batch, or its halves where one of its samples spoils it; returns rows scored."""
         columns = zip(*(values for _, values in ready), strict=True)
-        names = self.instance.scorer.reads
-        batch = {n: list(column) for n, column in zip(names, columns, strict=True)}
+        batch = {n: list(c) for n, c in zip(self.instance.scorer.reads, columns, strict=True)}
         try:
             scores = self._call(batch)
         except Exception as error:  # the named place; see the module's docstring
@@ -338,7 +334,8 @@ class Result:
     def _keep(self, rows: Sequence[int], scores: Mapping[str, Sequence[Any]]) -> int:
         """Take the values; a row whose first value is an exception gets its reason, and none.
 
-        One that is retriable fails the shard: NULL would stay, and say what is not true.
+        One that is retriable fails the shard: NULL would stay, and say what is not true. If it is
+        about its row alone (`is_alone`), it does so when the others have been asked.
         """
         refused: dict[int, Exception] = {}
         for number, field_ in enumerate(self.instance.scorer.writes):
@@ -351,17 +348,20 @@ class Result:
             values = self.values[self.instance.renames.get(field_.name, field_.name)]
             for row, value in zip(rows, column, strict=True):
                 if number == 0 and isinstance(value, Exception):
-                    if is_retriable(value):
+                    if is_retriable(value) and not getattr(value, "is_alone", False):
                         raise value
                     refused[row] = value
                 elif row not in refused:
                     values[row] = value
         for row, error in refused.items():
             self.errors[row] = _described(error)
+            self.put_off = self.put_off or (error if is_retriable(error) else None)
         return len(rows) - len(refused)
 
     def write(self, shard: Shard) -> None:
         """Write the columns; what a scorer is not asked for is NULL without a reason."""
+        if self.put_off is not None:  # those that read its columns are written after it: not yet
+            raise self.put_off
         columns = self.instance.columns
         self._drop_what_does_not_fit()
         arrays = [pa.array(self.values[f.name], type=f.type) for f in columns.schema]

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline import catalog, decoding
 from pipeline.columns import ColumnSet
 from pipeline.conditions import check_condition, columns_of
-from pipeline.contract import FIELDS, described, interface, type_problem
+from pipeline.contract import FIELDS, described, interface, need_problem, type_problem
 from pipeline.each import CAPTIONS, EachCaption, is_captions
 from pipeline.errors import RecipeError
 from pipeline.instances import (
@@ -171,6 +171,7 @@ class Resolver:
         columns_read = [c for c in dict.fromkeys([*reads, *fit_reads(scorer)]) if c not in FIELDS]
         for column in columns_read:
             self._provide(column, name, at)
+        self._check_needs(name, scorer, at, entry)
         inputs = {c: self._writer_of[c].columns for c in columns_read if c in self._writer_of}
         with self._blaming(name, at):
             if hasattr(scorer, "check_inputs"):
@@ -188,6 +189,16 @@ class Resolver:
         self._made[name] = replace(instance, level=self._level(instance))
         for column in instance.columns.names:
             self._writer_of[column] = self._made[name]
+
+    def _check_needs(
+        self, name: str, scorer: Any, at: tuple[str, ...], entry: ScoreEntry | None
+    ) -> None:
+        """See that the columns it reads hold what it can use; the parameter's line is named."""
+        found = need_problem(scorer, Resolved(tuple(self._made.values())).types)
+        if found is not None:
+            parameter, problem = found
+            path = (*at, parameter) if entry and parameter in entry.params else at
+            raise self._recipe.error(f"scorer {name!r}: {problem}", *path)
 
     def _identity(self, scorer: Any, inputs: Mapping[str, ColumnSet]) -> str:
         read = {column: columns.folder_name for column, columns in inputs.items()}

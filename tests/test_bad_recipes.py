@@ -77,7 +77,10 @@ WRONG = {
     "top of text": (with_step("top: caption, count: 1"), "expected numbers"),
     "group of lists": (with_step("one_per: captions"), "one value in each row"),
     "txt of numbers": (RECIPE + "captions: {txt: width}\n", "recipe.yaml:11:17: column 'width'"),
-    "txt of lists": (RECIPE + "captions: {txt: captions}\n", "holds list, and a `txt` is text"),
+    "best of lists": (
+        RECIPE + "captions: {txt: {best: {captions: width}}}\n",
+        "'captions' holds lists of captions, and 'width' no score for each of them",
+    ),
     "missing folder": (RECIPE.replace("photos/}", "none/}"), "there is no folder"),
     "missing tars": (RECIPE.replace("folder: photos/", 'webdataset: "*.tar"'), "there is no .tar"),
     "no such scheme": (RECIPE.replace("photos/}", '"foo://x"}'), "2:3: foo://x: can't be opened"),

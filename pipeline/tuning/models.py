@@ -4,6 +4,7 @@ The images of an epoch are read as they are stored, shard by shard in an order o
 many are held at once. A saved folder is one that the scorer `clip` loads as `local-dir:`.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from pipeline.catalog import scorer_class
 from pipeline.decoding import decode
 from pipeline.pool import Pool
 from pipeline.reward.config import EncoderOptions
@@ -33,7 +35,6 @@ _WEIGHTS = "open_clip_model.safetensors"
 _HELD = 4096  # samples in memory among which batches are mixed
 _RIBBON = 20  # times as long as wide, as in `clip`: of more the middle alone is seen
 _TOKENIZER = (".json", ".txt", ".model")
-_TEXT_LENGTH = 2000  # characters, as in `clip`
 _AS_FILE = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -67,15 +68,18 @@ def load_trainable(options: EncoderOptions, device: str) -> Trainable:
         device=device,
         **settings,
     )
-    tokenize = open_clip.get_tokenizer(options.model)
-    if getattr(tokenize, "reduction_fn", None) is not None:
-        tokenize.reduction_fn = None  # it drops words at random
+    tokenize = _clip().clip_weights.tokenizer(options.model)
     shown = dict(network.visual.preprocess_cfg)
     size = shown.get("size", 224)
     side = int(max(size)) if isinstance(size, list | tuple) else int(size)
     config = {"model_cfg": _architecture(options.model), "preprocess_cfg": shown}
     crops = shown["resize_mode"] == "shortest"
     return Trainable(network, transform, tokenize, side, crops, config)
+
+
+def _clip() -> Any:
+    """The module of the scorer `clip`: what is learnt is read as it will be scored."""
+    return importlib.import_module(scorer_class("clip").__module__)
 
 
 def _architecture(model: str) -> dict[str, Any]:
@@ -184,8 +188,7 @@ class ModelLearner:
             pairs.append(rows[key])
         if len(pairs) < 2:
             return
-        texts = [pair.text.strip()[:_TEXT_LENGTH] for pair in pairs]
-        inputs = torch.stack(pixels), self._model.tokenize(texts)
+        inputs = torch.stack(pixels), tokens_of(self._model, pairs)
         images = torch.tensor([self._images[pair.image.hex()] for pair in pairs])
         yield Batch(inputs, images, torch.tensor([self._texts[pair.text] for pair in pairs]))
 
@@ -198,6 +201,13 @@ def prepared(model: Trainable, image: Any) -> torch.Tensor:
         top, left = max(0, height - most) // 2, max(0, width - most) // 2
         image = image[top : top + most, left : left + most]
     found: torch.Tensor = model.transform(Image.fromarray(image))
+    return found
+
+
+def tokens_of(model: Trainable, pairs: Sequence[Pair]) -> torch.Tensor:
+    """What the model reads of texts [n, context], as the scorer `clip` has it read them."""
+    clip = _clip()
+    found: torch.Tensor = clip.tokenized(model, clip.beginnings([pair.text for pair in pairs]))
     return found
 
 

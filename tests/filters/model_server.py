@@ -52,6 +52,7 @@ class ModelServer:
     model: str = "tiny"
     by_prompt: dict[str, Action] = field(default_factory=dict)
     models_status: int = 200
+    models_body: str | None = None
     owner: str | None = None
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -125,7 +126,8 @@ def serve(*actions: Action, **options: Any) -> Iterator[ModelServer]:
             owner = told.owner or OWNERS.get(told.kind, "library")
             body = {"data": [{"id": "other", "owned_by": "x"}]}
             body["data"].append({"id": told.model, "owned_by": owner})
-            return _send(self, Action(status=told.models_status, body=json.dumps(body)))
+            listed = told.models_body or json.dumps(body)
+            return _send(self, Action(status=told.models_status, body=listed))
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

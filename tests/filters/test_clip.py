@@ -103,6 +103,23 @@ def test_a_text_that_just_fits_is_not_cut(models):
     assert ClipScore(model=models["siglip"])(given)["clip_truncated"] == [False, True]
 
 
+def test_the_embedded_encoder_reads_2000_characters_and_says_where_there_are_more(models):
+    start = ("dog cat " * 250)[:2000]
+    texts = ["a dog", start, start + "x", start + " \n", " " * 2000 + "dog"]
+    scorer = ClipScore()
+    found = scorer(batch(texts))
+    assert found["clip_truncated"] == scorer.are_cut(texts) == [False, False, True, False, True]
+    read = scorer.encode_texts(texts)
+    assert np.array_equal(read[1], read[2])
+    assert scorer.writes.names == ClipScore(model=models["clip"]).writes.names
+
+
+def test_blanks_in_a_text_hide_no_cut(models):
+    texts = ["dog" + " " * 2000 + "cat", " " * 3000 + "dog" + " " * 3000]
+    for kind in ("clip", "siglip"):
+        assert ClipScore(model=models[kind])(batch(texts))["clip_truncated"] == [True, False]
+
+
 def test_a_text_in_which_nothing_is_read_has_no_score(models):
     given = batch(["", " \t\n", "!!!", "größe"])
     values = ClipScore(model=models["siglip"], embeddings=True)(given)
@@ -140,7 +157,7 @@ def test_a_model_that_says_nothing_of_a_picture_is_an_error_of_that_sample(model
 
 
 def test_the_tokenizer_does_not_remember_every_word(models, monkeypatch):
-    monkeypatch.setattr("filters.clip._WORDS", 10)
+    monkeypatch.setattr("filters.clip_text._WORDS", 10)
     scorer = ClipScore(model=models["clip"])
     scores = [scorer(batch([f"word{i} x{i} y{i}"]))["clip_score"][0] for i in (*range(20), 0)]
     assert len(load(Source(models["clip"])).tokenize.cache) < 20

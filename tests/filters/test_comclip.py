@@ -43,19 +43,22 @@ def test_parts_that_show_the_whole_picture_change_nothing(model):
 
 @pytest.mark.slow
 def test_a_caption_without_three_parts_is_not_asked(model):
-    found = ComClip(model)({"image": images(), "caption": TEXTS})
-    for values in found.values():
-        assert [i for i, value in enumerate(values) if value is not None] == ASKED
-    assert ComClip(model)({"image": [], "caption": []}) == {
-        "comclip_score": [],
-        "comclip_parts": [],
-    }
+    scorer = ComClip(model)
+    found = scorer({"image": images(), "caption": TEXTS})
+    for name in ("comclip_score", "comclip_parts"):
+        assert [i for i, value in enumerate(found[name]) if value is not None] == ASKED
+    assert scorer({"image": [], "caption": []}) == {name: [] for name in scorer.writes.names}
     roles = find_roles(TEXTS[3])
     parts = found["comclip_parts"][3]
     assert roles is not None
     assert [part["words"] for part in parts] == list(roles) == ["men", "riding", "horse"]
     assert [part["role"] for part in parts] == ["subject", "predicate", "object"]
     assert sum(part["weight"] for part in parts) in (0, pytest.approx(1))
+
+
+def test_long_captions_are_flagged_asked_or_not(model):
+    found = ComClip(model, depth=0)({"image": images(), "caption": TEXTS})
+    assert found["comclip_truncated"] == [False] * 5 + [True]
 
 
 def test_the_score_is_that_of_the_formula(model):

@@ -1,5 +1,6 @@
 """ImageTextMatching says what transformers' BLIP says, and what the embedded encoder can say."""
 
+import dataclasses
 import math
 import shutil
 from pathlib import Path
@@ -200,7 +201,7 @@ def test_parameters_that_make_no_sense(model: str) -> None:
         ({"copies": 0}, "copies must be at least 1"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"max_tokens": 2}, "max_tokens must be at least 3"),
-        ({"revision": "0" * 40}, "remove `revision`"),
+        ({"revision": "0" * 40}, "`revision`"),
     ):
         for name in (model, "embedded"):
             with pytest.raises(ValueError, match=message):
@@ -233,6 +234,25 @@ def test_embedded_is_a_softmax_over_the_caption_and_the_average_copy() -> None:
     assert [value is None for value in found["itm_score"]] == [False, False, True, True, False]
     assert [value is None for value in found["itm_cosine"]] == [False, False, False, True, False]
     assert one_by_one(one, pairs(captions)) == found
+
+
+@pytest.mark.parametrize(("name", "value"), [("precision", "bf16"), ("first_token", 1)])
+def test_what_means_nothing_to_the_model_is_refused(model: str, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"model 'embedded' takes no `{name}`; remove it"):
+        ImageTextMatching(**{name: value})
+    ImageTextMatching(model=model, **{name: value})
+    with pytest.raises(ValueError, match="takes no `copies`"):
+        ImageTextMatching(model=model, copies=3)
+    settled = ImageTextMatching(precision="fp32", max_tokens=35, copies=3)
+    assert dataclasses.replace(settled, batch_size=2).batch_size == 2
+
+
+def test_embedded_says_which_captions_are_cut() -> None:
+    texts = ["a dog", "a dog " * 400, "a dog" + " " * 3000, ""]
+    scorer = ImageTextMatching()
+    found = scorer({"image": pictures()[:1] * 4, "caption": texts})
+    assert found["itm_truncated"] == [False, True, False, False]
+    assert list(found) == scorer.writes.names == ["itm_score", "itm_truncated"]
 
 
 def test_embedded_of_a_caption_and_its_only_copy_add_up_to_one() -> None:

@@ -92,7 +92,7 @@ def test_stored_vectors_are_those_of_the_score(deep):
 
 
 @pytest.mark.parametrize("kind", [Mirrored, ClipConsistency, MaskedClipScore])
-def test_scorers_of_changed_images_are_never_merged(deep, kind):
+def test_scorers_of_changed_images_are_not_merged_unless_told(deep, kind):
     scorer = kind(deep)
     assert clip_of(scorer).merge is None
     assert "merge" not in parameters(scorer)

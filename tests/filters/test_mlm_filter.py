@@ -3,8 +3,10 @@
 import pytest
 
 from filters import mllm
+from filters.judging import NUDGES
 from filters.mlm_filter import QUESTIONS, MlmFilter, mark_of, marks
 from filters.served import BadAnswer, keep_in
+from pipeline.errors import ShardsFailed
 from tests import pictures
 from tests.conftest import RECIPE
 from tests.filters.model_server import Action, failing, prompt_of, serve
@@ -75,9 +77,9 @@ def test_what_is_no_mark_is_a_reason(reply, why):
 
 def test_one_failure_costs_the_row():
     failed = ValueError("why")
-    assert marks(["1", "2"]) == [1, 2]
-    assert marks(["1", failed, "x"]) == [failed, None, None]
-    assert isinstance(marks(["1", "no idea"])[0], BadAnswer)
+    assert marks([1, 2]) == [1, 2]
+    assert marks([1, failed, 3]) == [failed, None, None]
+    assert marks([0]) == [0]
 
 
 def test_the_questions_are_these():
@@ -144,9 +146,12 @@ def test_a_local_model_is_asked_too(tmp_path, monkeypatch):
 
 def test_a_build_goes_on_over_replies_without_a_mark(make_build):
     caption = "picture number 4 größe"
+    broken = QUESTIONS["detail"].replace("{text}", "picture number 6 größe")
+    asked = QUESTIONS["quality"].replace("{text}", caption)
     told = {
-        QUESTIONS["quality"].replace("{text}", caption): Action("Sorry, I can't."),
-        QUESTIONS["detail"].replace("{text}", "picture number 6 größe"): failing(500, "broken"),
+        asked: Action("Sorry, I can't."),
+        asked + NUDGES[0]: Action("Sorry, I still can't."),
+        broken: failing(500, "broken"),
     }
     with serve(Action("70"), by_prompt=told) as server:
         recipe = RECIPE.partition("score:")[0] + (
@@ -154,12 +159,17 @@ def test_a_build_goes_on_over_replies_without_a_mark(make_build):
             f" ['{server.url}'], model: tiny, attempts: 1}}}}\ningest: {{rows_per_shard: 5}}\n"
         )
         build = make_build(recipe, after="ingest")
-        build.score()
+        with pytest.raises(ShardsFailed, match=r"ServerFailed: 500: broken .*; run again"):
+            build.score()
+        build.score()  # what was answered is not asked again, not even what is no mark
+        assert [prompt for prompt, times in server.prompts.items() if times > 1] == [broken]
     pool = build.open_pool()
     written = build.resolve(pool)[0].writers["mlm_quality"]
     rows = [row for shard in pool.shards for row in written.read(shard).to_pylist()]
     good = [row for row in rows if row["mlm_quality"] is not None]
     assert [[row[name] for name in NAMES] for row in good] == [[70] * 4] * 11
     reasons = [row["mlm_error"] for row in rows if row["mlm_error"]]
-    assert sum('no number in the reply "Sorry, I can\'t."' in reason for reason in reasons) == 1
+    assert (
+        sum('no number in the reply "Sorry, I still can\'t."' in reason for reason in reasons) == 1
+    )
     assert sum("broken" in reason for reason in reasons) == 1

@@ -51,6 +51,19 @@ def test_the_projected_end_of_a_text_is_its_vector(native):
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_what_is_not_read_of_a_text_is_told(clip):
+    embedded_ = clip.model == "embedded"
+    many = tokens.MOST_WORDS if embedded_ else CONTEXT - 2
+    words = [f"{chr(97 + i // 26)}{chr(97 + i % 26)}q" for i in range(many + 1)]
+    words = words if embedded_ else ["dog"] * (many + 1)
+    fits, over = " ".join(words[:-1]), " ".join(words)
+    gap = "dog" + " " * 2000 + "cat"
+    texts = ["", fits, over, f"the {fits} of it" if embedded_ else fits, gap, "dog" + " " * 3000]
+    assert tokens.are_cut(clip, texts) == [False, False, True, False, True, False]
+    assert tokens.are_cut(clip, []) == []
+    assert len(next(tokens.words(clip, [over])).names) == many
+
+
 def test_words_are_told_from_tokens(native):
     (found,) = tokens.words(native, ["The Dog's größe, 2 zebrafinches!"])
     assert found.names == ["the", "dog", "'s", "größe", "2", "zebrafinches"]

@@ -40,6 +40,13 @@ def reference(patches: Any, words: Any) -> tuple[float, float]:
     return sum(i2t) / len(i2t), sum(t2i) / len(t2i)
 
 
+def test_long_texts_are_flagged(scorer):
+    batch = {"image": [photo(1)] * 3, "caption": ["", "a dog", "a dog near the house " * 200]}
+    found = scorer(batch, scorer.fit(rows_of(TEXTS)))
+    assert found["filip_truncated"] == [False, False, True]
+    assert [score is None for score in found["filip_score"]] == [True, False, False]
+
+
 def test_the_formulas():
     patches, words = unit(9), unit(5, seed=1)
     found = interaction(patches, words)
@@ -138,7 +145,7 @@ def test_companions_make_no_difference(scorer):
     for i in range(5):
         alone = scorer({"image": [images[i]], "caption": [texts[i]]}, fitted)
         assert {n: v[0] for n, v in alone.items()} == {n: v[i] for n, v in together.items()}
-    assert {values[1] for values in together.values()} == {None}
+    assert {n for n, v in together.items() if v[1] is not None} == {"filip_truncated"}
     assert all(values[3] is not None for values in together.values())
 
 

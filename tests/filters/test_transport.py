@@ -109,7 +109,9 @@ def test_companions_make_no_difference(scorer):
     for i in range(4):
         alone = scorer({"image": [images[i]], "caption": [TEXTS[i]]})
         assert {n: v[0] for n, v in alone.items()} == {n: v[i] for n, v in together.items()}
-    assert scorer({"image": [], "caption": []}) == {"ot_score": [], "ot_distance": []}
+    assert together["ot_truncated"] == [False] * 3 + [True]
+    nothing = scorer({"image": [], "caption": []})
+    assert nothing == {"ot_score": [], "ot_distance": [], "ot_truncated": []}
 
 
 def test_it_names_what_decides_about_its_values(models):

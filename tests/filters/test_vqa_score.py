@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from filters import hub_weights, mllm
+from filters.judging import NUDGES
 from filters.served import BadAnswer, keep_in
 from filters.vqa_score import QUESTION, VqaScore, share
 from pipeline.errors import RecipeError
@@ -137,11 +138,13 @@ def test_a_server_gives_the_score_and_bad_answers_are_reasons():
         found = VqaScore(server={"endpoints": [server.url], "model": "tiny"})(
             batch("a dog", "unsure", "mute", "refused", "")
         )
-    assert found["vqa_score"][0] == pytest.approx(0.75)
-    assert found["vqa_mass"] == [pytest.approx(0.8), None, None, None, None]
-    assert [isinstance(score, Exception) for score in found["vqa_score"][1:]] == [True] * 3 + [
+        asked_again = [prompt for prompt in server.prompts if prompt.endswith(NUDGES[0])]
+    assert found["vqa_score"][:2] == [pytest.approx(0.75)] * 2
+    assert found["vqa_mass"] == [*[pytest.approx(0.8)] * 2, None, None, None]
+    assert [isinstance(score, Exception) for score in found["vqa_score"][2:]] == [True] * 2 + [
         False
     ]
+    assert asked_again == [QUESTION.replace("{text}", "unsure") + NUDGES[0]]
 
 
 def recipe(score):
@@ -160,7 +163,8 @@ def rows(build):
 def test_a_build_with_a_server_goes_on_over_failing_rows_and_pays_once(make_build, tmp_path):
     failed = QUESTION.replace("{text}", "picture number 3 größe")
     silly = QUESTION.replace("{text}", "picture number 5 größe")
-    told = {failed: failing(400, "no"), silly: Action("Hm", logprobs=[{"Hm": -0.1}])}
+    unsure = Action("Hm", logprobs=[{"Hm": -0.1}])
+    told = {failed: failing(400, "no"), silly: unsure, silly + NUDGES[0]: unsure}
     with serve(yes(0.6, 0.2), by_prompt=told) as server:
         score = (
             "{scorer: 'filters.vqa_score:VqaScore',"

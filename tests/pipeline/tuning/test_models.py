@@ -9,9 +9,11 @@ import torch
 
 from filters import clip_weights
 from filters.clip import ClipScore
+from filters.clip_text import tokenized
 from pipeline.reward.config import EncoderOptions
 from pipeline.tuning import train as tuning
-from pipeline.tuning.models import load_trainable, prepared, save_model
+from pipeline.tuning.models import load_trainable, prepared, save_model, tokens_of
+from pipeline.tuning.rows import Pair
 from tests.filters.tiny_models import KINDS
 from tests.filters.tiny_models import save_model as make_model
 from tests.pictures import photo
@@ -100,3 +102,15 @@ def test_killed_in_between_it_goes_on_to_the_same_bytes(tmp_path, pool, model):
 
 def weights_of(out: Path) -> bytes:
     return (out / tuning.MODEL / "open_clip_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_what_is_learnt_is_read_as_the_scorer_reads_it(tmp_path, kind):
+    name = make_model(tmp_path / "model", kind)
+    trainable = load_trainable(EncoderOptions(model=name), "cpu")
+    loaded = clip_weights.load(clip_weights.Source(name))
+    texts = ["a <end_of_text> red dog", "a </s> red dog", "&lt;end_of_text&gt; dog", "a dog"]
+    pairs = [Pair(f"{n}", bytes([n]), text) for n, text in enumerate(texts)]
+    assert torch.equal(tokens_of(trainable, pairs), tokenized(loaded, texts))
+    if kind == "clip":
+        assert not torch.equal(tokens_of(trainable, pairs), trainable.tokenize(texts))
