@@ -30,7 +30,7 @@ _COLUMNS: dict[str, pa.DataType] = {
 # Scripts that put no spaces between words. Korean has spaces, but its endings are many.
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 # Words of such scripts in which a listed one stands by chance.
-_INNOCENT = ("パチンコ", "ぱちんこ", "แม่งาน")
+_INNOCENT = ("パチンコ", "ぱちんこ", "カチンコ", "แม่งาน")
 _WORD = re.compile(r"\w+(?:[\u0300-\u036f\u0900-\u0903\u093a-\u094f]+\w*)*")
 _SIGNS = str.maketrans("@4310$5!7", "aaeiossit")  # what stands for letters in "$h1t"
 _VEILED = re.compile(r"(?<![\w@$!*])[\w@$!*]*[@$!*0-9][\w@$!*]*(?![\w@$!*])")
@@ -65,7 +65,7 @@ class Profanity:
     veiled: bool = False
     words: str | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 

@@ -54,6 +54,12 @@ SCORERS = {
     "regions": "recaption.regions:RegionCaptions",
     "box_captions": "recaption.box_captions:BoxCaptions",
     "expressions": "recaption.expressions:Expressions",
+    "sub_captions": "recaption.split:SplitCaptions",
+    "concepts": "recaption.concepts:Concepts",
+    "caption_flags": "recaption.flags:CaptionFlags",
+    "flag_counts": "recaption.flags:FlagCounts",
+    "supported": "recaption.support:Supported",
+    "support": "recaption.support:Support",
     "label_captions": "recaption.labels:LabelCaptions",
 }
 ENCODERS = {"embedded": "filters.embedded"}
