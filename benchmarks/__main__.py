@@ -22,6 +22,7 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     yield ["-m", "benchmarks.clip"]
     yield ["-m", "benchmarks.scoring"]
     yield ["-m", "benchmarks.served"]
+    yield ["-m", "benchmarks.captioning"]
     yield ["-m", "benchmarks.heads"]
     yield ["-m", "benchmarks.selection", "--folder", str(data / "selection")]
     for case in ("planted", "skewed"):

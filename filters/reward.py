@@ -1,7 +1,7 @@
 """The reward scorer: how well a caption serves its image, as learnt from preferences.
 
-It runs a head over vectors of an encoder, stored ones or those of the embedded encoder. Weights
-that were trained for another encoder are refused.
+It runs a head over vectors of an encoder, stored ones or computed here. Weights that were trained
+for another encoder are refused.
 """
 
 from collections.abc import Mapping
@@ -9,33 +9,39 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from filters import embedded, reward_head, reward_side
+from filters import embedded, reward_head, reward_side, reward_tokens
 from filters.clip import EMBEDDED, ClipScore
 from filters.reward_head import Floats, Head
 
 _PIXELS = "image"
+_STORED = ("clip_image", "clip_text")
+_MOST_IMAGES = 64  # in memory at once
 
 
 @dataclass(frozen=True)
 class RewardScore:
     """Log odds that people, or the rules that made the preferences, like the caption.
 
-    `weights` is the file that `pairmill reward train` wrote, or `shipped` where one is. `image` and
-    `text` are the columns of unit vectors that a dual encoder stored (`clip: {embeddings: true}`);
-    with `image: image` and a column of captions the pair is encoded here, by the encoder that the
-    weights were trained on: `model`, `pretrained`, `preprocess_tag`, `precision` and
-    `encoder_weights` are those of `clip`. Weights of the kind `side`, which look at the encoder's
-    own layers, need that. The difference of two rewards is the log odds that the first is
-    preferred; 0 is the mean in training. With several criteria there is one column more for each.
+    `weights` is the file that `pairmill reward train` wrote, or `shipped`: a tokenwise head for the
+    embedded encoder, which learnt from captions exchanged between drawings, so that it can't go by
+    the text alone. `image` and `text` are the columns of unit vectors that a dual encoder stored
+    (`clip: {embeddings: true}`); with `image: image` and a column of captions, which the shipped
+    head has by default, the pair is encoded here, by the encoder that the weights were trained on:
+    `model`, `pretrained`, `preprocess_tag`, `precision` and `encoder_weights` are those of `clip`.
+    Weights of the kinds `side` and `tokenwise`, which look at more than vectors, need that; of
+    tokenwise ones the reward is NULL for a text in which nothing is read. The difference of two
+    rewards is the log odds that the first is preferred; 0 is the mean in training. With several
+    criteria there is one column more for each.
     The loss is that of Bradley and Terry 1952 with ties after Davidson 1970; the use on captions is
     that of Compress & Align (arXiv:2312.06726).
     """
 
-    weights: str
-    image: str = "clip_image"
-    text: str = "clip_text"
+    weights: str = reward_head.SHIPPED
+    image: str | None = None
+    text: str | None = None
     batch_size: int = 1024
     model: str = EMBEDDED
     pretrained: str | None = None
@@ -50,11 +56,26 @@ class RewardScore:
         if self._encodes:
             clip = self._clip
             object.__setattr__(self, "precision", clip.precision)  # `auto` is settled there
+            object.__setattr__(self, "batch_size", min(self.batch_size, _MOST_IMAGES))
             self._refuse_other(clip.encoder, clip.weights_digest)
+            if self._head.is_tokenwise:
+                reward_tokens.check(clip)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (self.image, self.text)
+        return (self._image, self._text)
+
+    @property
+    def _image(self) -> str:
+        if self.image is not None:
+            return self.image
+        return _PIXELS if self.weights == reward_head.SHIPPED else _STORED[0]
+
+    @property
+    def _text(self) -> str:
+        if self.text is not None:
+            return self.text
+        return "caption" if self._encodes else _STORED[1]
 
     @property
     def writes(self) -> pa.Schema:
@@ -71,7 +92,7 @@ class RewardScore:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about the values; the weights count by their content, not their place."""
-        own = {"image": self.image, "text": self.text}
+        own = {"image": self._image, "text": self._text}
         return {**own, "clip": self._clip.identity} if self._uses_model else own
 
     @property
@@ -91,30 +112,45 @@ class RewardScore:
                 name = getattr(writer, "encoder", None)
                 self._refuse_other(name or type(writer).__name__, digest, is_named=bool(name))
 
+    @staticmethod
+    def numbers_over(clip: ClipScore) -> reward_tokens.PairNumbers:
+        """What a tokenwise head over this encoder looks at; `pairmill reward train` asks."""
+        return reward_tokens.PairNumbers(clip)
+
     def prepare(self) -> None:
         """Load the weights. Raises ValueError when they are missing, damaged, or can't be run."""
         head = reward_head.read_head(self.weights)
-        if head.has_side and not self._encodes:
+        if (head.has_side or head.is_tokenwise) and not self._encodes:
+            what = "layers" if head.has_side else "patches and words"
             raise ValueError(
-                f"weights {self.weights!r} look at layers of encoder {head.encoder!r}, which are"
+                f"weights {self.weights!r} look at {what} of encoder {head.encoder!r}, which are"
                 " not stored: give `image: image`, `text: caption` and that encoder's parameters"
             )
         if self._encodes:
             self._clip.prepare()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        head = self._head
-        scores = head.scores(*self._vectors(batch))
+        head, is_read = self._head, None
+        seen, read = self._vectors(batch)
+        if head.is_tokenwise:
+            others = head.others.words
+            found, is_read = reward_tokens.tokens_of(
+                self._clip, batch[self._image], batch[self._text], others
+            )
+            scores = head.scores(seen, read, found)
+        else:
+            scores = head.scores(seen, read)
         rewards = head.rewards(scores)
         if not np.isfinite(rewards).all():
             raise ValueError("the vectors hold NaN or infinity")
         values = [rewards, *scores.T] if len(head.criteria) > 1 else [rewards]
-        return {name: column.tolist() for name, column in zip(self._columns, values, strict=True)}
+        columns = zip(self._columns, values, strict=True)
+        return {name: _values(column, is_read) for name, column in columns}
 
     def _vectors(self, batch: dict[str, list[Any]]) -> tuple[Floats, Floats]:
         if self._encodes:
-            return self._encoded(batch[self.image], batch[self.text])
-        return _stacked(batch[self.image]), _stacked(batch[self.text])
+            return self._encoded(batch[self._image], batch[self._text])
+        return _stacked(batch[self._image]), _stacked(batch[self._text])
 
     def _encoded(self, images: list[Any], texts: list[str]) -> tuple[Floats, Floats]:
         """Vectors as stored ones are, so that both ways give one reward; then what is beside."""
@@ -145,7 +181,7 @@ class RewardScore:
 
     @property
     def _encodes(self) -> bool:
-        return self.image == _PIXELS
+        return self._image == _PIXELS
 
     @property
     def _head(self) -> Head:
@@ -165,6 +201,14 @@ class RewardScore:
                 f" ({head.encoder_digest[:12]}), these are of {name!r} ({digest[:12]});"
                 " train the reward again on this encoder"
             )
+
+
+def _values(column: Floats, is_read: npt.NDArray[np.bool_] | None) -> list[float | None]:
+    """What is written; NULL where nothing of the text is read."""
+    values: list[float | None] = column.tolist()
+    if is_read is None:
+        return values
+    return [value if known else None for value, known in zip(values, is_read, strict=True)]
 
 
 def _half(vectors: Floats) -> Floats:

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filters import reward_side
+from filters import reward_side, reward_tokens
 
 Floats = npt.NDArray[np.float32]
 
 SHIPPED = "shipped"
-_SHIPPED_FILE = Path(__file__).with_name("reward_head.safetensors")
+_SHIPPED_FILE = Path(__file__).with_name("reward_embedded.safetensors")
+_SHIPPED_DIGEST = "63188d471740526ffe58468462843234984103c4814f3d5ed9c8d2b389d6c268"
 BLOCKS = ("image", "text", "product", "difference")
 """What a head may look at: v, t, v * t and |v - t|."""
 _META = "reward"
@@ -39,7 +40,8 @@ class Head:
 
     Scores are `out @ relu(hidden @ x + hidden_bias) + bias + cosine * (v . t)`, or, without hidden
     units, `out @ x + ...`, for x the concatenation of `blocks`. One score for each criterion. With
-    side networks v and t are what `reward_side.beside` makes of the encoder's.
+    side networks v and t are what `reward_side.beside` makes of the encoder's. With `parts` x is
+    what `reward_tokens` says of the pair.
     """
 
     blocks: tuple[str, ...]
@@ -50,15 +52,27 @@ class Head:
     encoder_digest: str
     meta: Mapping[str, Any]
     weights: Mapping[str, Floats]
+    parts: tuple[int, ...] = ()
+
+    @property
+    def is_tokenwise(self) -> bool:
+        """Whether it looks at words and patches, and not at vectors alone."""
+        return bool(self.parts)
+
+    @property
+    def others(self) -> reward_tokens.Others:
+        """What a pair is compared with, of a tokenwise head."""
+        return reward_tokens.Others(self.weights["others.texts"], self.weights["others.words"])
 
     @property
     def has_side(self) -> bool:
         """Whether it looks at the encoder's own layers, and not at its vectors alone."""
         return bool(reward_side.arrays_of(self.weights))
 
-    def scores(self, images: Floats, texts: Floats) -> Floats:
+    def scores(self, images: Floats, texts: Floats, found: Floats | None = None) -> Floats:
         """Scores [n, criteria] of unit vectors [n, d]; log odds: only differences mean something.
 
+        A tokenwise head needs `found` [n, 4] beside them, as `reward_tokens.tokens_of` gives it.
         Raises ValueError when the vectors are of another length.
         """
         for vectors in (images, texts):
@@ -68,12 +82,13 @@ class Head:
                     f" on {self.dimension} (encoder {self.encoder!r})"
                 )
         count = len(images)
-        found = np.empty((count, len(self.criteria)), np.float32)
+        scores = np.empty((count, len(self.criteria)), np.float32)
         for start in range(0, count, _ROWS):
             rows = slice(start, min(start + _ROWS, count))
             size = rows.stop - rows.start
-            found[rows] = self._block(_padded(images[rows]), _padded(texts[rows]))[:size]
-        return found
+            own = None if found is None else _padded(found[rows])
+            scores[rows] = self._block(_padded(images[rows]), _padded(texts[rows]), own)[:size]
+        return scores
 
     def rewards(self, scores: Floats) -> Floats:
         """The reward [n]: the mean of the criteria's scores by their weights."""
@@ -81,18 +96,27 @@ class Head:
         rewards: Floats = (scores * (shares / shares.sum())).sum(axis=1, dtype=np.float32)
         return rewards
 
-    def _block(self, v: Floats, t: Floats) -> Floats:
+    def _block(self, v: Floats, t: Floats, tokens: Floats | None) -> Floats:
         product = v * t
-        known = {"image": v, "text": t, "product": product}
-        if "difference" in self.blocks:
-            known["difference"] = np.abs(v - t)
-        seen = np.concatenate([known[name] for name in self.blocks], axis=1)
+        seen = self._seen(v, t, product, tokens)
         if "hidden" in self.weights:
             seen = np.maximum(self._hidden(seen) + self.weights["hidden_bias"], 0)
         cosines = product.sum(axis=1, keepdims=True)
         total = np.stack([(seen * row).sum(axis=1) for row in self.weights["out"]], axis=1)
         found: Floats = total + self.weights["bias"] + cosines * self.weights["cosine"]
         return found
+
+    def _seen(self, v: Floats, t: Floats, product: Floats, tokens: Floats | None) -> Floats:
+        """What the first layer looks at."""
+        if self.is_tokenwise:
+            if tokens is None:
+                raise ValueError("a tokenwise head needs what words and patches find")
+            own = reward_tokens.of_vectors(v, t, self.others.texts, self.parts)
+            return np.concatenate([own, tokens], axis=1)
+        known = {"image": v, "text": t, "product": product}
+        if "difference" in self.blocks:
+            known["difference"] = np.abs(v - t)
+        return np.concatenate([known[name] for name in self.blocks], axis=1)
 
     def _hidden(self, seen: Floats) -> Floats:
         """The product with the first layer."""
@@ -137,6 +161,10 @@ def read_head(weights: str) -> Head:
 def _read(path: str, _stamp: tuple[int, int]) -> Head:
     from safetensors import SafetensorError, safe_open
 
+    if path == str(_SHIPPED_FILE):
+        found = head_digest(SHIPPED)
+        if found != _SHIPPED_DIGEST:
+            raise ValueError(f"{path}: sha256 is {found}, pinned is {_SHIPPED_DIGEST}")
     try:
         with safe_open(path, framework="numpy") as stored:
             text = (stored.metadata() or {}).get(_META)
@@ -161,6 +189,7 @@ def _checked(path: str, text: str | None, arrays: Mapping[str, npt.NDArray[Any]]
             encoder_digest=str(meta["encoder_digest"]),
             meta=meta,
             weights={name: array.astype(np.float32) for name, array in arrays.items()},
+            parts=tuple(int(size) for size in meta.get("parts", ())),
         )
         problem = _problem(head)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
@@ -184,9 +213,9 @@ def _widened(head: Head) -> Head:
 def _problem(head: Head) -> str | None:
     """What of a head does not fit together, if anything."""
     unknown = set(head.blocks) - set(BLOCKS)
-    if unknown or not head.blocks:
+    if unknown or bool(head.blocks) == head.is_tokenwise:
         return f"blocks {', '.join(map(repr, head.blocks))}, known are {', '.join(BLOCKS)}"
-    inputs, outputs = head.dimension * len(head.blocks), len(head.criteria)
+    inputs, outputs = _inputs(head), len(head.criteria)
     if not all(_NAME.fullmatch(name) for name in head.criteria):
         return "criteria are names of lower-case letters, digits and `_`"
     if not outputs or not all(0 < share < np.inf for share in head.shares):
@@ -198,9 +227,12 @@ def _problem(head: Head) -> str | None:
     else:
         shapes["out"] = (outputs, inputs)
     beside = reward_side.arrays_of(head.weights)
-    if set(head.weights) - set(beside) != set(shapes):
+    others = {n: a for n, a in head.weights.items() if head.is_tokenwise and n[:7] == "others."}
+    if set(head.weights) - set(beside) - set(others) != set(shapes):
         return f"arrays {', '.join(sorted(head.weights))}, wanted {', '.join(sorted(shapes))}"
     if beside and (problem := reward_side.problem(beside, head.dimension)):
+        return problem
+    if head.is_tokenwise and (problem := reward_tokens.problem(others, head.parts, head.dimension)):
         return problem
     for name, shape in shapes.items():
         if head.weights[name].shape != shape:
@@ -208,3 +240,10 @@ def _problem(head: Head) -> str | None:
         if not np.isfinite(head.weights[name]).all():
             return f"{name} holds NaN or infinity"
     return None
+
+
+def _inputs(head: Head) -> int:
+    """How many numbers the first layer looks at."""
+    if head.is_tokenwise:
+        return len(head.parts) + reward_tokens.OF_VECTORS + reward_tokens.OF_TOKENS
+    return head.dimension * len(head.blocks)

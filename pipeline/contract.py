@@ -31,6 +31,9 @@ the parameter that names one or several, to `text`, `texts`, `number` (true and 
 `numbers`. A recipe that names a column of another type is refused. Where a text is needed, a
 column of captions will do: the scorer is asked for each of them.
 
+A scorer sees only samples that have everything it reads; it may name columns in `may_lack` that it
+does without, of which it is given None.
+
 Nothing here reads data. A class that is no scorer is refused before it is made: making an object
 of any class that a recipe names may do anything.
 """
@@ -114,7 +117,16 @@ def interface(scorer: Any) -> tuple[tuple[str, ...], pa.Schema]:
     if looks is not None and not (callable(looks) and "image" in reads):
         raise ValueError("`prepare_image` must be a method, of a scorer that reads 'image'")
     _check_needs(scorer)
+    lacks = getattr(scorer, "may_lack", ())
+    if not isinstance(lacks, tuple | list) or not set(lacks) <= set(reads):
+        raise ValueError(f"`may_lack` must name columns that it reads, not {lacks!r}")
     return tuple(reads), writes
+
+
+def must_hold(scorer: Any) -> tuple[str, ...]:
+    """What a scorer reads and a sample must have, to be seen by it."""
+    lacks = getattr(scorer, "may_lack", ())
+    return tuple(name for name in scorer.reads if name not in lacks)
 
 
 def _check_needs(scorer: Any) -> None:
@@ -193,6 +205,11 @@ def _check_fit(scorer: Any) -> None:
     rows = getattr(scorer, "fit_rows", None)
     if not isinstance(rows, int) or rows < 1:
         raise ValueError(f"`fit_rows` must be how many rows it is fitted on, not {rows!r}")
+
+
+def is_retriable(error: Exception) -> bool:
+    """Whether an error says that the same may well go right another time: nobody answers."""
+    return bool(getattr(error, "retriable", False))
 
 
 def described(error: BaseException) -> str:

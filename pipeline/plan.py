@@ -140,7 +140,7 @@ def _score_lines(
             elif instance.looks_at_pool or sample is None or not _can_try(instance, by_set):
                 why = "looks at the whole pool" if instance.looks_at_pool else "not tried"
                 why += ", as it asks a server" if _pays(instance) else ""
-                yield f"score    {instance.name}: {_count(due)} rows, {why}"
+                yield f"score    {instance.name}: {_count(due)} rows, {why}{_cost(instance, due)}"
             else:
                 for needed in _needs(instance, by_set):
                     _timed(needed, sample)
@@ -149,6 +149,17 @@ def _score_lines(
                     f"score    {instance.name}: {_count(due)} rows,"
                     f" {_duration(due, seconds, sample.pool.rows)}"
                 )
+
+
+def _cost(instance: Instance, due: int | None) -> str:
+    """What so many rows cost at a model's server, by the scorer's own rule, if it has one."""
+    if due is None or not _pays(instance) or not hasattr(instance.scorer, "estimate"):
+        return ""
+    cost = instance.scorer.estimate(due)
+    return (
+        f"; at most {cost.requests:,} requests, about {cost.prompt_tokens:,} tokens, answered by"
+        f" at most {cost.answer_tokens:,}"
+    )
 
 
 def _due_rows(build: Build, made: Pool | None, instance: Instance, rows: int | None) -> int | None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pipeline import decoding, score_input
 from pipeline.asked import asked_rows, known_values
 from pipeline.columns import problem_of
+from pipeline.contract import is_retriable, must_hold
 from pipeline.errors import CurationError
 from pipeline.fitting import Fitted, fitted_path, read_fitted
 from pipeline.instances import FIELDS, Instance
@@ -119,11 +120,6 @@ def _score(feed: Feed, results: Mapping[str, "Result"]) -> None:
         result.flush()
 
 
-def is_retriable(error: Exception) -> bool:
-    """Whether an error says that the same may well go right another time: nobody answers."""
-    return bool(getattr(error, "retriable", False))
-
-
 def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:_DETAIL]
 
@@ -206,7 +202,7 @@ class Result:
         """Rows whose image this scorer is sure to look at, as far as can be known beforehand."""
         if "image" not in self.instance.scorer.reads:
             return
-        read = [rows.columns[n] for n in self.instance.scorer.reads if n in rows.columns]
+        read = [rows.columns[n] for n in must_hold(self.instance.scorer) if n in rows.columns]
         first = dict(self.first)
         for row in self.open_rows(rows):
             is_first = (sha := self._sha(row, rows)) is None or first.setdefault(sha, row) == row
@@ -271,7 +267,7 @@ class Result:
             if isinstance(value, decoding.Unreadable):
                 self.errors[row] = str(value)[:_DETAIL]
                 return None
-            if value is None:
+            if value is None and name in must_hold(self.instance.scorer):
                 return None
             found.append(value)
         return found

@@ -31,7 +31,7 @@ _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 _LONGEST_NAME = 200
 # Parameters that are files beside the recipe.
-_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary")
+_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary", "glossary")
 _WEIGHTS = ("pretrained", "weights", "encoder_weights")  # a file if it has a slash, else a name
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 

@@ -1,165 +1,167 @@
-"""`python -m benchmarks.reward --data DIR [--ship FILE]`: each kind left out once, then the head.
+"""`python -m benchmarks.reward --data DIR [--ship FILE]`: kinds not learnt from, then the head.
 
-Prints accuracy within an image and AUC across images on held-out drawings, for kinds that were
-not learnt from. With `--ship` the head that learnt from all kinds is written.
+Prints accuracy within an image and AUC across images on held-out drawings, beside the cosine and
+beside the same head with pictures dealt out by chance. With `--ship` the head is written.
 """
 
 import argparse
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmarks.reward.material import MADE, Material, make_material
+from benchmarks.reward import figures, vectors
+from benchmarks.reward.captions import DAMAGED, EXCHANGED, LEARNT_FRAMES, VARIANTS
+from benchmarks.reward.drawings import Maker, Material
+from benchmarks.reward.figures import Scores
+from benchmarks.reward.vectors import ARMS, fit
 from filters import embedded
+from pipeline.reward import tokenwise
 from pipeline.reward.config import HeadOptions, TrainingOptions
 from pipeline.reward.evaluate import scores_of
-from pipeline.reward.heads import RewardHead, arrays_of, head_bytes
+from pipeline.reward.heads import Head, head_bytes
 from pipeline.reward.table import Table
-from pipeline.reward.training import Run, train
+from pipeline.reward.training import Run, head_for, train
 
-REPLICATES = 1000
-Array = npt.NDArray[np.float64]
+__all__ = ["ARMS", "fit"]
 
-ARMS = {
-    "linear": HeadOptions(kind="linear", dropout=0.2),
-    "mlp": HeadOptions(kind="mlp", hidden=64, dropout=0.3),
-    "product": HeadOptions(kind="linear", blocks=("product",), dropout=0.2),
-    "text only": HeadOptions(kind="mlp", hidden=64, blocks=("text",), cosine=False, dropout=0.3),
-}
-TRAINING = TrainingOptions(epochs=10, patience=2, rate=0.00002, decay=0.1)
+OPTIONS = HeadOptions(kind="tokenwise", dropout=0.0)
+TRAINING = TrainingOptions(epochs=60, patience=8, rate=0.003, decay=0.1, across=1.0)
+KINDS = (*DAMAGED, *EXCHANGED)
+TESTED = VARIANTS[:2]
 
 
-@dataclass(frozen=True)
-class Result:
-    """Figures of one kind: of the head and of the cosine, and their difference with interval."""
-
-    kind: str
-    count: int
-    accuracy: tuple[float, float]
-    auc: tuple[float, float]
-    gain: tuple[float, float, float]
-    auc_gain: tuple[float, float, float]
-
-
-def fit(material: Material, options: HeadOptions, left_out: str | None) -> RewardHead:
-    """The head that learnt from all kinds but one."""
-    parts = [_without(table, left_out) for table in (material.train, material.validation)]
+def taught(material: Material, kinds: Sequence[str]) -> Head:
+    """The head that learnt from these kinds of worse captions, of every variant."""
+    learnt, held_out = (_only(part, kinds) for part in (material.train, material.validation))
     with TemporaryDirectory() as folder:
-        run = Run(*parts, options, TRAINING, (False,), f"{folder}/checkpoint", "")
-        progress = train(run)
-    head = RewardHead(options, material.train.images.shape[1], (False,))
-    head.load_state_dict(progress.best)
+        run = Run(learnt, held_out, OPTIONS, TRAINING, (False,), f"{folder}/checkpoint", "")
+        head = head_for(run)
+        head.load_state_dict(train(run).best)
     return head
 
 
-def _without(table: Table, kind: str | None) -> Table:
-    return table.rows(np.array([kind is None or table.kinds[n] != kind for n in table.kind]))
+def _only(table: Table, kinds: Sequence[str]) -> Table:
+    names = [name.partition(" ")[2].removeprefix("more ") for name in table.kinds]
+    return table.rows(np.array([names[n] in kinds for n in table.kind]))
 
 
-def measure(head: RewardHead, table: Table, kind: str) -> Result:
-    """One kind of a table; intervals by drawing images again."""
-    own = table.rows(np.array([table.kinds[n] == kind for n in table.kind]))
-    sides = [side[:, 0].astype(np.float64) for side in scores_of(head, own)]
-    plain = [side.astype(np.float64) for side in own.cosines()]
-    dice = np.random.default_rng(0)
-    draws = [dice.integers(0, len(own), len(own)) for _ in range(REPLICATES)]
-    accuracy = (_accuracy(*sides), _accuracy(*plain))
-    auc = (_auc(*sides), _auc(*plain))
-    gains = [_accuracy(*_at(sides, d)) - _accuracy(*_at(plain, d)) for d in draws]
-    auc_gains = [_auc(*_at(sides, d)) - _auc(*_at(plain, d)) for d in draws]
-    return Result(
-        kind, len(own), accuracy, auc,
-        (accuracy[0] - accuracy[1], *_interval(gains)),
-        (auc[0] - auc[1], *_interval(auc_gains)),
-    )  # fmt: skip
+def exchanging(material: Material) -> dict[str, Head]:
+    """For each kind the head that learnt from exchanged captions, but not from those of the kind.
+
+    Damaged captions are learnt from by none of them.
+    """
+    found = {kind: taught(material, [one]) for kind, one in (EXCHANGED, EXCHANGED[::-1])}
+    both = taught(material, EXCHANGED)
+    return {kind: found.get(kind, both) for kind in KINDS}
 
 
-def _at(sides: list[Array], rows: npt.NDArray[np.int64]) -> list[Array]:
-    return [side[rows] for side in sides]
+def all_but_one(material: Material) -> dict[str, Head]:
+    """For each kind the head that learnt from all others, damaged captions among them."""
+    return {kind: taught(material, [k for k in KINDS if k != kind]) for kind in KINDS}
 
 
-def _accuracy(better: Array, worse: Array) -> float:
-    return float(((better > worse) + 0.5 * (better == worse)).mean())
+def report(material: Material, part: str) -> Iterator[str]:
+    """Tables in Markdown, on one part."""
+    counts = {name: len(getattr(material, name)) for name in ("train", "validation", "test")}
+    yield f"comparisons: {counts}"
+    table, blind = getattr(material, part), material.blind[part]
+    heads, others = exchanging(material), all_but_one(material)
+    for variant in TESTED:
+        kinds = [f"{variant} {kind}" for kind in KINDS if f"{variant} {kind}" in table.kinds]
+        own, rest = ({k: arm[k.partition(" ")[2]] for k in kinds} for arm in (heads, others))
+        shown = {
+            "reward": figures.scored(own, table),
+            "cosine": figures.cosines(kinds, table),
+            "blind": figures.scored(own, blind),
+            "blind cosine": figures.cosines(kinds, blind),
+            "all": figures.scored(rest, table),
+            "blind all": figures.scored(rest, blind),
+        }
+        yield _table(variant, kinds, shown)
 
 
-def _auc(better: Array, worse: Array) -> float:
-    """How often a right caption scores above a damaged one of any image."""
-    ordered = np.sort(worse)
-    below = np.searchsorted(ordered, better, "left") + np.searchsorted(ordered, better, "right")
-    return float(below.mean() / 2 / len(worse))
-
-
-def _interval(values: list[float]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def table_of(arm: str, results: list[Result]) -> str:
+def _table(variant: str, kinds: Sequence[str], shown: dict[str, Scores]) -> str:
     lines = [
-        f"\n{arm}, the kind of each row not learnt from",
-        f"{'kind':<11}{'n':>6}  {'acc':>6}{'cos':>7}{'gain':>8}{'AUC':>26}{'cos':>7}{'gain':>8}",
+        f"\n| {variant} captions | n | reward | cosine | gain (95 %) | blind | blind cosine"
+        " | all but one | blind |",
+        "|" + "---|" * 9,
     ]
-    for one in results:
-        low, high = (f"{value:+.3f}" for value in one.gain[1:])
-        least, most = (f"{value:+.3f}" for value in one.auc_gain[1:])
-        lines.append(
-            f"{one.kind:<11}{one.count:>6}  {one.accuracy[0]:>6.3f}{one.accuracy[1]:>7.3f}"
-            f"{one.gain[0]:>+8.3f}  {f'({low} {high})':<18}"
-            f"{one.auc[0]:>6.3f}{one.auc[1]:>7.3f}{one.auc_gain[0]:>+8.3f}  ({least} {most})"
-        )
-    for name, pick in (("accuracy", "accuracy"), ("AUC", "auc")):
-        means = np.mean([getattr(one, pick) for one in results], axis=0)
-        lines.append(f"mean over kinds, {name}: {means[0]:.3f}, cosine {means[1]:.3f}")
+    damaged = [kind for kind in kinds if kind.partition(" ")[2] in DAMAGED]
+    exchanged = [kind for kind in kinds if kind not in damaged]
+    rows = [(kind.partition(" ")[2], [kind]) for kind in kinds]
+    for name, own in [*rows, ("mean of damaged", damaged), ("mean of exchanged", exchanged)]:
+        lines.append(f"| {name} | {_cells(own, shown, 'accuracy')} |")
+    lines.append(f"| all damaged | {_cells(damaged, shown, 'pooled')} |")
+    for name, own in rows[-len(exchanged) :]:
+        lines.append(f"| AUC, {name} | {_cells(own, shown, 'auc')} |")
     return "\n".join(lines)
 
 
-def ship(material: Material, options: HeadOptions, path: Path) -> None:
-    """Write the head that learnt from every kind, in half precision."""
-    head = fit(material, options, None)
-    shift = np.concatenate(scores_of(head, material.train)).mean(axis=0)
-    arrays = arrays_of(head.state_dict(), options.blocks, shift)
-    described = json.dumps([options.model_dump(), TRAINING.model_dump(), MADE])
+def _cells(kinds: Sequence[str], shown: dict[str, Scores], what: str) -> str:
+    value = {name: getattr(scores, what)(kinds) for name, scores in shown.items()}
+    count = sum(len(shown["reward"].groups[kind]) for kind in kinds)
+    gain, low, high = figures.gain(shown["reward"], shown["cosine"], kinds, what)
+    cells = [f"{count:,}", f"{value['reward']:.3f}", f"{value['cosine']:.3f}"]
+    cells.append(f"{gain:+.3f} ({low:+.3f} to {high:+.3f})")
+    rest = ("blind", "blind cosine", "all", "blind all")
+    return " | ".join([*cells, *(f"{value[name]:.3f}" for name in rest)])
+
+
+def ship(material: Material, path: Path) -> None:
+    """Write the head that learnt from exchanged captions, for the encoder that ships."""
+    head = taught(material, EXCHANGED)
+    assert material.test.numbers is not None
+    numbers = material.test.numbers  # its vectors of others are of the encoder that ships
+    learnt = _only(material.train, EXCHANGED)
+    shift = np.concatenate(scores_of(head, learnt)).mean(axis=0)
+    arrays = tokenwise.arrays_of(head.state_dict(), numbers.others, shift)
+    described = json.dumps([OPTIONS.model_dump(), TRAINING.model_dump(), LEARNT_FRAMES])
     meta = {
-        "blocks": list(options.blocks),
+        "blocks": [],
+        "parts": list(numbers.parts),
         "criteria": {"preference": 1.0},
         "dimension": embedded.dimension(),
         "encoder": "embedded",
         "encoder_digest": embedded.weights_digest(),
         "training": hashlib.sha256(described.encode()).hexdigest()[:32],
     }
-    halves = {name: array.astype(np.float16) for name, array in arrays.items()}
-    path.write_bytes(head_bytes(halves, meta))
+    data = head_bytes(arrays, meta)
+    path.write_bytes(data)
+    print(f"{path}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
+    names = [*(f"cosine of part {n}" for n in range(len(numbers.parts))), "usual", "its deviation"]
+    names += ["its soft maximum", "patches to words", "words to patches", "usual word"]
+    names += ["its deviation"]
+    for name, weight in zip(names, arrays["out"][0], strict=True):
+        print(f"{name}: {weight:.3f}")
+    print(f"cosine: {arrays['cosine'][0]:.3f}")
 
 
 def main() -> None:
-    """Measure the arms asked for; write the head of the first if asked to."""
+    """Measure, and write the head if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reward", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["product", "text only"])
     parser.add_argument("--dev", action="store_true", help="measure on validation, not on test")
-    parser.add_argument(
-        "--reserve", type=float, default=0.0, help="share of concepts kept from the encoder"
-    )
     parser.add_argument("--ship", type=Path, metavar="FILE", help="where to write the head")
+    parser.add_argument("--vectors", nargs="+", choices=ARMS, help="heads over vectors instead")
+    parser.add_argument(
+        "--reserve", type=float, default=0.0, help="of --vectors: concepts kept from the encoder"
+    )
     chosen = parser.parse_args()
-    if chosen.ship and chosen.reserve:
-        parser.error("--ship is for the shipped encoder, which has no reserve")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    material = make_material(chosen.data, chosen.reserve)
-    table = material.validation if chosen.dev else material.test
-    counts = {name: len(getattr(material, name)) for name in ("train", "validation", "test")}
-    print(f"comparisons: {counts}")
-    for arm in chosen.arms:
-        results = [measure(fit(material, ARMS[arm], kind), table, kind) for kind in MADE]
-        print(table_of(arm, results), flush=True)
+    if chosen.vectors:
+        for told in vectors.report(chosen.data, chosen.vectors, chosen.reserve, chosen.dev):
+            print(told, flush=True)
+        return
+    material = Maker(chosen.data).material()
     if chosen.ship:
-        ship(material, ARMS[chosen.arms[0]], chosen.ship)
+        ship(material, chosen.ship)
+    for told in report(material, "validation" if chosen.dev else "test"):
+        print(told, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Comparisons over the drawings that the embedded encoder may learn from, and over held-out ones.
+"""For heads over vectors: comparisons over drawings the encoder may learn from, and held-out ones.
 
 What is learnt from are the encoder's own training drawings; figures are of drawings whose captions
 and concepts neither the encoder nor the head has seen. No photograph, and none of the quickstart.
@@ -50,23 +50,23 @@ def make_material(data: Path, reserve: float = 0.0, seed: int = 0) -> Material:
     arrays = embedded.read_heads()
     if reserve:
         rest = [one for one in learnt if _draw(one, seed, "reserve") >= reserve]
-        arrays = _retrained(bench, data, rest, settings)
+        arrays = retrained(bench, data, rest, settings)
         learnt = [one for one in learnt if _draw(one, seed, "reserve") < reserve]
     sides: dict[bool, list[heads.Lesson]] = {True: [], False: []}
-    for one in _few(learnt):
+    for one in few(learnt):
         sides[_draw(one, seed, "validation") < _VALIDATION].append(one)
     tables = [
         comparisons_table(bench, data, lessons, arrays)
-        for lessons in (sides[False], sides[True], _few(_held_out(bench, settings.sources)))
+        for lessons in (sides[False], sides[True], few(_held_out(bench, settings.sources)))
     ]
     return Material(*tables)
 
 
-def _retrained(
+def retrained(
     bench: Bench, data: Path, lessons: list[heads.Lesson], settings: heads.Settings
 ) -> dict[str, Floats]:
     """Heads of the encoder that have seen these lessons alone."""
-    told = "\n".join(f"{one.row} {one.caption}" for one in lessons)
+    told = "\n".join([repr(settings), *(f"{one.row} {one.caption}" for one in lessons)])
     path = data / f"reward-heads-{hashlib.sha256(told.encode()).hexdigest()[:16]}.safetensors"
     if not path.exists():
         names = [[name for name in own if part(name) in LEARNT] for own in bench.names]
@@ -80,7 +80,7 @@ def _held_out(bench: Bench, sources: tuple[str, ...]) -> list[heads.Lesson]:
     return heads.lessons(bench.pairs, sources, parts)
 
 
-def _few(lessons: list[heads.Lesson]) -> list[heads.Lesson]:
+def few(lessons: list[heads.Lesson]) -> list[heads.Lesson]:
     """At most so many drawings of a caption."""
     seen: Counter[str] = Counter()
     chosen = []
@@ -98,11 +98,11 @@ def _draw(lesson: heads.Lesson, seed: int, what: str) -> float:
 def comparisons_table(
     bench: Bench, data: Path, lessons: list[heads.Lesson], arrays: dict[str, Floats]
 ) -> Table:
-    keyed = {_key(bench.pairs[lesson.row]): lesson for lesson in lessons}
+    keyed = {key_of(bench.pairs[lesson.row]): lesson for lesson in lessons}
     rows = [Captioned(key, keyed[key].caption) for key in sorted(keyed)]
     places = [keyed[row.key].row for row in rows]
     images = embedded.embed_features(bench.features[places], bench.logits[places], arrays)
-    images = _stored(images)
+    images = stored(images)
     neighbours = nearest_captions(rows, images, _SEED)
     comparisons = _comparisons(data, rows, neighbours)
     names = names_of(comparisons)
@@ -131,12 +131,12 @@ def _text_vectors(data: Path, texts: tuple[str, ...], arrays: dict[str, Floats])
     cache = data / f"reward-texts-{hashlib.sha256(joined).hexdigest()[:16]}.npy"
     if not cache.exists():
         np.save(cache, embedded.sentence_features(list(texts)))
-    return _stored(embedded.embed_sentences(np.load(cache), arrays))
+    return stored(embedded.embed_sentences(np.load(cache), arrays))
 
 
-def _stored(vectors: Floats) -> Floats:
+def stored(vectors: Floats) -> Floats:
     return vectors.astype(np.float16).astype(np.float32)
 
 
-def _key(pair: Pair) -> bytes:
+def key_of(pair: Pair) -> bytes:
     return hashlib.blake2b(f"{pair.source}/{pair.path}".encode(), digest_size=16).digest()

@@ -77,8 +77,9 @@ EncoderChoice = Annotated[EncoderOptions, BeforeValidator(_as_model)]
 class HeadOptions(Section):
     """The network over the vectors v and t of image and text."""
 
-    kind: Literal["linear", "mlp", "side"] = "mlp"
-    """One layer, or two; or a network beside the encoder's own layers, and then one layer."""
+    kind: Literal["linear", "mlp", "side", "tokenwise"] = "mlp"
+    """One layer, or two; or a network beside the encoder's own layers, and then one layer; or one
+    layer over a few numbers of each pair: cosines, and how well words and patches agree."""
     rank: Annotated[int, Field(ge=1, le=1024)] = 64
     """Width of the network beside the encoder."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64

@@ -114,7 +114,7 @@ def arrays_of(
     return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
 
 
-def head_bytes(arrays: Mapping[str, Floats], meta: Mapping[str, Any]) -> bytes:
+def head_bytes(arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> bytes:
     """The safetensors file: equal heads are equal bytes."""
     # One entry: safetensors writes several in the order of a hash map, which is random.
     text = json.dumps({"format": 1, **meta}, sort_keys=True)

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from pipeline import decoding, storage
 from pipeline.catalog import scorer_class
-from pipeline.contract import described, interface, type_problem
+from pipeline.contract import described, interface, is_retriable, type_problem
 from pipeline.errors import CurationError, RecipeError
 from pipeline.instances import FIELDS, fingerprint, known_parameters
 from pipeline.keys import digest, draw_bits
@@ -31,7 +31,6 @@ from pipeline.reward.encoders import FOLDER
 from pipeline.reward.images import ImagePlaces, find_images
 from pipeline.reward.table import Names, Table
 from pipeline.reward.teacher import Answers, true_pairs
-from pipeline.score import is_retriable
 from pipeline.score_memory import is_out_of_memory
 
 _LOG = logging.getLogger(__name__)

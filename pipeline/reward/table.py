@@ -13,6 +13,7 @@ from pipeline.reward.comparisons import Comparison, groups_of
 
 if TYPE_CHECKING:
     from pipeline.reward.side import Layers
+    from pipeline.reward.tokenwise import PairNumbers
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -38,6 +39,7 @@ class Table:
     criteria: tuple[str, ...]
     kinds: tuple[str, ...]
     layers: "tuple[Layers, Layers] | None" = None  # of images and texts, for a side network
+    numbers: "PairNumbers | None" = None  # of the pairs, for a tokenwise head
 
     def __len__(self) -> int:
         return len(self.better)
@@ -59,6 +61,8 @@ class Table:
     def inputs(self, side: npt.NDArray[Any]) -> tuple[Any, ...]:
         """Pairs [n, 2] of images and texts as a head looks at them."""
         images, texts = side[:, 0], side[:, 1]
+        if self.numbers is not None:
+            return self.numbers.rows(images, texts)
         vectors = torch.from_numpy(self.images[images]), torch.from_numpy(self.texts[texts])
         if self.layers is None:
             return vectors

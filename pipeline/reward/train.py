@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.keys import digest
+from pipeline.reward import tokenwise
 from pipeline.reward.card import keep_card
 from pipeline.reward.checkpoints import Progress
 from pipeline.reward.comparisons import SPLITS, Comparison, digest_of, groups_of, split_of
@@ -60,6 +61,8 @@ def train_reward(
     if config.cross is not None:
         return train_cross(config, out, after_epoch)
     encoder = encoder_of(config, config.encoder)
+    if config.head.kind == "tokenwise":
+        tokenwise.check(config, encoder)
     source = judge_of(config) or answers_of(config)
     comparisons = read_preferences(config)
     shares = shares_of(config, comparisons)
@@ -100,6 +103,9 @@ def _material(
     split = config.split
     side = split_of(groups_of(kept), split.validation, split.test, split.seed)
     table = replace(make_table(kept, names, (images, texts), shares), layers=layers)
+    if config.head.kind == "tokenwise":
+        numbers = tokenwise.numbers_of(config, encoder, (table, names, side), work)
+        table = replace(table, numbers=numbers)
     lessons = None
     if source is not None:
         readable = source.without(unreadable) if isinstance(source, Answers) else source
@@ -166,8 +172,10 @@ def _weights(
     """The file of the head; the mean of its scores over what it has learnt from becomes 0."""
     better, worse = scores_of(head, material.part(0, config.leave_out))
     shift = np.concatenate([better, worse]).mean(axis=0)
+    numbers = material.table.numbers
     meta = {
-        "blocks": list(config.head.blocks),
+        "blocks": [] if numbers else list(config.head.blocks),
+        **({"parts": list(numbers.parts)} if numbers else {}),
         "criteria": material.shares,
         "dimension": encoder.dimension,
         "encoder": encoder.name,
@@ -175,6 +183,8 @@ def _weights(
         "training": material.digest,
         "best_epoch": progress.best_epoch,
     }
+    if numbers:
+        return head_bytes(tokenwise.arrays_of(progress.best, numbers.others, shift), meta)
     return head_bytes(arrays_of(progress.best, config.head.blocks, shift), meta)
 
 

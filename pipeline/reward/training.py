@@ -26,6 +26,7 @@ from pipeline.reward.distilling import Teaching
 from pipeline.reward.heads import Head, RewardHead
 from pipeline.reward.losses import davidson
 from pipeline.reward.table import Table
+from pipeline.reward.tokenwise import TokenwiseHead, codes_of
 
 _LOG = logging.getLogger(__name__)
 _SCALES = np.geomspace(0.5, 200, 53)
@@ -54,6 +55,10 @@ def head_for(run: Run) -> Head:
     if run.make is not None:
         return run.make()
     table = run.train
+    if table.numbers is not None:
+        codes = codes_of(table)
+        _, numbers = table.numbers.rows(codes // len(table.texts), codes % len(table.texts))
+        return TokenwiseHead(run.head, numbers.numpy(), run.ties)
     shapes = None if table.layers is None else tuple(part.shape for part in table.layers)
     return RewardHead(run.head, table.images.shape[1], run.ties, shapes)
 
@@ -95,7 +100,7 @@ def _train(run: Run, after_epoch: Callable[[int], None]) -> Progress:
 
 
 def _start(head: Head, run: Run) -> Progress:
-    if isinstance(head, RewardHead) and head.has_cosine:
+    if isinstance(head, RewardHead | TokenwiseHead) and head.has_cosine:
         with torch.no_grad():
             head.cosine.copy_(torch.from_numpy(_cosine_scales(run.validation)))
     losses = (_loss_of_part(head, run, is_held_out=is_held_out) for is_held_out in (False, True))

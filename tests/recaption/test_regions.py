@@ -98,7 +98,9 @@ def test_other_boxes_are_another_identity(tmp_path):
 def test_a_build_reads_boxes_beside_the_recipe(make_build):
     recipe = "sources:\n  photos: {folder: photos/}\nscore:\n"
     recipe += "  regions: {annotations: boxes.json, format: coco}\n"
-    recipe = recipe.replace("{annotations", "{scorer: 'recaption.regions:RegionCaptions', annotations")
+    recipe = recipe.replace(
+        "{annotations", "{scorer: 'recaption.regions:RegionCaptions', annotations"
+    )
     recipe += "  several: {scorer: 'recaption.box_captions:BoxCaptions'}\n"
     build = make_build(recipe)
     folder = build.recipe.resolve("")

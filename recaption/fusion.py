@@ -1,0 +1,299 @@
+"""One caption out of what the web says of a picture, what a model wrote, and what experts found.
+
+By rules, without a model, or by an LLM whose text is taken only if it passes checks: else the
+better of its parents stands, and is flagged. Nothing is said that no parent said.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+
+from filters import names, vocabulary
+from filters.sampling import Writing
+from filters.served import Server
+from recaption import asking, captions, fusion_rules, prompts
+from recaption.asking import Ask, Said, Writer
+from recaption.captioner import Estimate
+from recaption.captions import Caption, Row
+from recaption.fusion_rules import Bounds
+
+RULES, LLM = "rules", "llm"
+FALLBACK, SINGLE = "fallback", "single"
+"""Flags: the fused text was not taken; there was one parent, and nothing to fuse it with."""
+_RULES = "fuse-rules/1"
+_LABELS = 24  # tokens of what is written around each text in a prompt
+
+
+class Parents(NamedTuple):
+    """What there is to fuse: texts, and for each expert what it found."""
+
+    raw: Row | None
+    synthetic: Row | None
+    found: dict[str, list[str]]
+    concepts: list[str]
+
+    def text(self, name: str) -> str:
+        row = getattr(self, name)
+        return "" if row is None else str(row["text"])
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """`captions`: one fused text, of `raw` and the first caption of `synthetic`.
+
+    Both are columns of text or of captions; `kind` is of which kind. `experts` are columns of
+    words that detectors, taggers and readers found, texts or lists of texts or captions; a
+    mapping `{COLUMN: LABEL}` says what they are called. `concepts` is a column of them whose
+    words are put behind the text, as NEVLP trains with.
+
+    `by: rules` keeps the synthetic text and adds, in a sentence that says where it comes from,
+    the names, places and numbers of the raw one that it lacks, and what experts found; see
+    `recaption.fusion_rules`. `by: llm` asks a `model` that runs here or a `server`, as for
+    `captioner`, after CapsFusion (Yu et al. 2023, arXiv:2310.20550) and, with experts, FuseCap
+    (Rotstein et al. 2023, arXiv:2305.17718), in words of our own. All texts together have
+    `text_tokens` tokens: the synthetic one at most half of them, experts a quarter, and the
+    raw one what is left, so that its tail is cut. The answer has at most `max_tokens`.
+
+    An answer is taken if it was not cut, is at most `longer` times as long as the longer parent,
+    says at least the share `names` of what the raw text names, and `words` of the synthetic one's
+    words of weight (of languages written with spaces). Otherwise the better parent stands, by
+    `scores`, columns of the raw and the synthetic text's scores, else the synthetic one, flagged
+    `fallback` and `cut`, `empty`, `long`, `lost_names` or `lost_words`. With one parent alone it
+    stands, flagged `single`; without any there is no caption.
+    """
+
+    synthetic: str
+    raw: str = "caption"
+    by: str = RULES
+    kind: str | None = None
+    experts: Sequence[Any] | Mapping[str, str] = ()
+    concepts: str | None = None
+    scores: tuple[str, ...] = ()
+    longer: float = 2.0
+    names: float = 0.5
+    words: float = 0.5
+    model: str | None = None
+    revision: str | None = None
+    server: Server | Mapping[str, Any] | None = None
+    language: str = "en"
+    text_tokens: int = 192
+    max_tokens: int = 96
+    precision: str = "auto"
+    rows: int = 8
+    batch_size: int | None = None
+    max_side: ClassVar[int] = 28  # no picture is shown
+    version: ClassVar[int] = 1
+    writes: ClassVar[pa.Schema] = captions.WRITES
+
+    def __post_init__(self) -> None:
+        if self.by not in (RULES, LLM):
+            raise ValueError(f"by {self.by!r}: known are {RULES} and {LLM}")
+        if isinstance(self.experts, str):
+            raise ValueError("experts is a list of columns, or a mapping of columns to labels")
+        if isinstance(self.experts, Mapping):  # as pairs, so that a scorer can be hashed
+            object.__setattr__(self, "experts", tuple(self.experts.items()))
+        if len(self.scores) not in (0, 2):
+            raise ValueError("scores are two columns: of the raw text and of the synthetic one")
+        if self.longer < 1 or not (0 <= self.names <= 1 and 0 <= self.words <= 1):
+            raise ValueError("longer must be at least 1, names and words from 0 to 1")
+        if self.text_tokens < 32 or self.max_tokens < 1:
+            raise ValueError("text_tokens must be at least 32, max_tokens at least 1")
+        if self.by == LLM:
+            asking.settle(self)
+        elif self.model is not None or self.server is not None:
+            raise ValueError("by: rules asks no model; remove it, or say `by: llm`")
+        elif self.batch_size is None:
+            object.__setattr__(self, "batch_size", asking.ROWS)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        more = [] if self.concepts is None else [self.concepts]
+        return tuple(dict.fromkeys([self.raw, self.synthetic, *self._labels, *more, *self.scores]))
+
+    @property
+    def may_lack(self) -> tuple[str, ...]:
+        """Columns that may be NULL: one text is enough."""
+        return self.reads
+
+    @property
+    def device(self) -> str:
+        return "cpu" if self.by == RULES else self._writer.device
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        shared = {
+            "columns": [self.raw, self.synthetic, self.concepts, list(self.scores), self.kind],
+            "experts": self._labels,
+            "bounds": list(self._bounds),
+            "language": self.language,
+            "lists": [names.digest(), vocabulary.digest()],
+        }
+        if self.by == RULES:
+            return {**shared, "by": _RULES}
+        prompt = self._prompt
+        asked = [prompt.label, prompt.text, self.text_tokens, self.max_tokens]
+        return {**shared, "by": asked, **self._writer.identity}
+
+    @property
+    def weights_digest(self) -> str | None:
+        return None if self.by == RULES else self._writer.weights_digest
+
+    def keep_in(self, folder: str) -> None:
+        """Keep a server's answers there, so that none is asked for twice."""
+        if self.by == LLM:
+            self._writer.keep_in(folder)
+
+    def prepare(self) -> None:
+        """Load a local model. Raises when it is missing, damaged or can't be asked."""
+        if self.by == LLM:
+            self._writer.prepare()
+
+    def estimate(self, rows: int) -> Estimate:
+        """What so many rows would cost, each with all texts at their longest; see `captioner`."""
+        if self.by == RULES:
+            return Estimate(0, 0, 0)
+        prompt = len(self._prompt.text) // 4 + 16 + self.text_tokens
+        return Estimate(rows, rows * prompt, rows * self.max_tokens)
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        count = len(batch[self.raw])
+        parents = [self._parents(batch, place) for place in range(count)]
+        whole = [p for p in parents if p.raw is not None and p.synthetic is not None]
+        said = iter(self._by_llm(whole) if self.by == LLM else whole)
+        found: list[list[Row] | Exception] = []
+        for place, given in enumerate(parents):
+            if given.raw is None and given.synthetic is None:
+                found.append([])
+            elif given.raw is None or given.synthetic is None:
+                found.append([self._alone(given)])
+            else:
+                one = next(said)
+                scores = [batch[name][place] for name in self.scores]
+                found.append(self._fused(given, one, scores))
+        return {captions.COLUMN: found}
+
+    # Parents
+
+    def _parents(self, batch: dict[str, list[Any]], place: int) -> Parents:
+        found = {label: _listed(batch[name][place]) for name, label in self._labels.items()}
+        raw = next(iter(captions.texts(batch[self.raw][place])), None)
+        if raw is not None and not fusion_rules.without_noise(str(raw["text"])):
+            raw = None
+        synthetic = next(
+            (
+                caption
+                for caption in captions.texts(batch[self.synthetic][place])
+                if self.kind in (None, caption["kind"]) and str(caption["text"]).strip()
+            ),
+            None,
+        )
+        concepts = [] if self.concepts is None else _listed(batch[self.concepts][place])
+        return Parents(raw, synthetic, {k: v for k, v in found.items() if v}, concepts)
+
+    def _alone(self, given: Parents) -> Row:
+        """What stands when there is one text: with what experts found, if they found anything."""
+        parent = given.synthetic or given.raw
+        assert parent is not None
+        if given.synthetic is None or not given.found:
+            return self._enriched(captions.flagged(parent, SINGLE), given)
+        text = fusion_rules.by_rules(given.text("synthetic"), "", given.found, self.language)
+        return self._enriched(self._row(text, given, _RULES), given)
+
+    def _fused(
+        self, given: Parents, one: Said | Exception | Parents, scores: list[Any]
+    ) -> list[Row] | Exception:
+        raw, synthetic = given.text("raw"), given.text("synthetic")
+        if isinstance(one, Exception):
+            return one
+        if isinstance(one, Parents):
+            text = fusion_rules.by_rules(synthetic, raw, given.found, self.language)
+            return [self._enriched(self._row(text, given, _RULES), given)]
+        text = prompts.plain_answer(one.text)
+        problem = fusion_rules.problem_of(text, raw, synthetic, self._bounds)
+        problem = "cut" if one.is_cut else problem if text else "empty"
+        if problem is None:
+            row = self._row(text, given, self._prompt.label, one)
+            return [self._enriched(row, given)]
+        is_raw = len(scores) == 2 and _above(scores[0], scores[1])
+        parent = given.raw if is_raw else given.synthetic
+        assert parent is not None
+        return [self._enriched(captions.flagged(parent, FALLBACK, problem), given)]
+
+    def _row(self, text: str, given: Parents, prompt: str, said: Said | None = None) -> Row:
+        kind = None if given.synthetic is None else given.synthetic["kind"]
+        return Caption(
+            text,
+            self.language,
+            captions.FUSED,
+            kind or "short",
+            model=None if said is None else said.model,
+            prompt=prompt,
+            tokens=None if said is None else said.tokens,
+        ).row
+
+    def _enriched(self, row: Row, given: Parents) -> Row:
+        """The caption with concepts behind it, if there are any that it does not say."""
+        text = str(row["text"])
+        lacking = [one for one in given.concepts if not fusion_rules.says(text, one)]
+        if not lacking:
+            return row
+        listed = ", ".join(dict.fromkeys(lacking[: fusion_rules.MOST]))
+        more = f"Concepts: {listed}." if self.language.startswith("en") else f"({listed})"
+        return {**row, "text": f"{fusion_rules.ended(text)} {more}", "origin": captions.FUSED}
+
+    # By an LLM
+
+    def _by_llm(self, parents: Sequence[Parents]) -> list[Said | Exception]:
+        how = Writing(self.max_tokens)
+        asks = [Ask(self._prompt.text, self._composed(given), how) for given in parents]
+        return self._writer.write(asks)
+
+    def _composed(self, given: Parents) -> str:
+        """All texts as they stand in the prompt, the raw one last and cut to what is left."""
+        writer = self._writer
+        (first,) = writer.read([given.text("synthetic")], self.text_tokens // 2)
+        room = self.text_tokens // 4 // max(1, len(given.found))
+        listed = [", ".join(entries) for entries in given.found.values()]
+        experts = writer.read(listed, max(1, room))
+        left = self.text_tokens - sum(map(writer.count, [first, *experts]))
+        (last,) = writer.read([given.text("raw")], max(1, left))
+        parts = [first, *(f"{n}: {t}" for n, t in zip(given.found, experts, strict=True) if t)]
+        return '"\nFound: "'.join(parts) + f'"\nB: "{last}'
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        pairs = ((e, e.replace("_", " ")) if isinstance(e, str) else e for e in self.experts)
+        return dict(pairs)
+
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds(self.longer, self.names, self.words)
+
+    @property
+    def _prompt(self) -> prompts.Prompt:
+        prompt = prompts.EXPERTS if self._labels else prompts.FUSE
+        return prompt.filled(self.language)
+
+    @cached_property
+    def _writer(self) -> Writer:
+        found = asking.writer_of(self)
+        tokens = self.text_tokens + _LABELS * (2 + len(self._labels))
+        return Writer(found.source, found.server, found.shape._replace(text_tokens=tokens))
+
+
+def _listed(value: Any) -> list[str]:
+    """The words in a column's value: a text, a list of texts or of captions, which may be NULL."""
+    if value is None:
+        return []
+    found = [value] if isinstance(value, str) else list(value)
+    texts = [one["text"] if isinstance(one, Mapping) else one for one in found]
+    return [str(text).strip() for text in texts if text is not None and str(text).strip()]
+
+
+def _above(first: Any, second: Any) -> bool:
+    """Whether a score is higher than another; NULL is lower than any."""
+    values = [float("-inf") if value is None else float(value) for value in (first, second)]
+    return values[0] > values[1]
