@@ -34,7 +34,9 @@ from filters.neg_clip import NegClip
 from filters.noise import Noise
 from filters.norm_sim import NormSim
 from filters.reassignment import Reassignment
+from filters.reward import RewardScore
 from filters.teacher import TeacherMass
+from pipeline.reward.heads import head_bytes
 
 BATCH = 1024
 Batch = dict[str, list[Any]]
@@ -106,6 +108,38 @@ def cases(columns: dict[str, Any], folder: Path) -> list[Case]:
     def weighted(_: Any) -> Any:
         return sum((values - values.mean()) / values.std() for values in scores.values())
 
+    def reward(units: int) -> tuple[RewardScore, Callable[[Any], Any]]:
+        """A scorer of a head of random weights, and the plain product of the same shape."""
+        dice, inputs = np.random.default_rng(units), 4 * seen.shape[1]
+        arrays = {
+            "hidden": dice.normal(size=(units, inputs)).astype(np.float32) / inputs**0.5,
+            "hidden_bias": np.zeros(units, np.float32),
+            "out": dice.normal(size=(1, units)).astype(np.float32),
+            "bias": np.zeros(1, np.float32),
+            "cosine": np.full(1, 10, np.float32),
+        }
+        meta = {
+            "blocks": ["image", "text", "product", "difference"],
+            "criteria": {"overall": 1.0},
+            "dimension": seen.shape[1],
+            "encoder": "another",
+            "encoder_digest": "",
+        }
+        path = folder / f"reward-{units}.safetensors"
+        path.write_bytes(head_bytes(arrays, meta))
+
+        def bare(_: Any) -> Any:
+            found = []
+            for at in range(0, len(seen), 1024):
+                v, t = seen[at : at + 1024], read[at : at + 1024]
+                blocks = np.concatenate([v, t, v * t, np.abs(v - t)], axis=1)
+                found.append(np.maximum(blocks @ arrays["hidden"].T, 0) @ arrays["out"].T)
+            return found
+
+        return RewardScore(str(path)), bare
+
+    add("reward, 64 units", *reward(64))
+    add("reward, 512 units", *reward(512))
     add("noise, 64 units", Noise(), head)
     add("noise, 512 units", Noise(units=512, epochs=1), head)
     target = str(folder / "targets.npy")
@@ -204,7 +238,8 @@ def quality(path: str, share: float, seed: int) -> None:
     for name, scorer, column in (
         ("neg_clip", NegClip(), "neg_clip_score"),
         ("teacher_mass", TeacherMass(), "teacher_mass"),
-        ("noise, anchored", Noise(), "noise_probability"),
+        ("noise, counted", Noise(near=0), "noise_probability"),
+        ("noise, anchored", Noise(mixture="anchored"), "noise_probability"),
         ("noise, free mixture", Noise(mixture="free"), "noise_probability"),
     ):
         values = np.array(scorer(batch, scorer.fit(rows))[column], float)
