@@ -160,13 +160,17 @@ class ClipScore:
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts: list[str] = batch[self.text]
+        images, places = once(batch["image"])
         if self._is_embedded:
-            seen, read = self.encode_images(batch["image"]), self.encode_texts(texts)
+            seen, read = self.encode_images(images)[places], self.encode_texts(texts)
             cut, blank = self.are_cut(texts), [not text.strip() for text in texts]
         else:
             loaded = self._load()
             tokens = tokenized(loaded, beginnings(texts))
-            seen, read = _encode(loaded, batch["image"], tokens, self.batch_size)
+            if len(images) < len(texts):
+                seen, read = self.encode_images(images)[places], self.encode_texts(texts)
+            else:
+                seen, read = _encode(loaded, images, tokens, self.batch_size)
             cut = clip_text.are_cut(loaded, texts, tokens)
             blank = clip_text.are_blank(loaded, texts, tokens)
         scores = np.einsum("ij,ij->i", seen, read)
@@ -232,6 +236,17 @@ class ClipScore:
         if self.merge is None:
             return loaded
         return loaded._replace(model=merging.merged(loaded.model, self.merge))
+
+
+def once(images: list[Any]) -> tuple[list[Any], list[int]]:
+    """The images that differ as objects, and the place of each among them.
+
+    With several captions of an image, a batch holds it several times.
+    """
+    seen: dict[int, int] = {}
+    places = [seen.setdefault(id(image), len(seen)) for image in images]
+    firsts = [images[places.index(place)] for place in range(len(seen))]
+    return firsts, places
 
 
 @lru_cache(maxsize=8)

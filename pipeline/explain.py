@@ -101,8 +101,14 @@ def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
     values = record.columns[columns[0]].read(found.shard, columns).slice(found.row, 1)
     row = values.to_pylist()[0]
     error = row.pop(f"{name}_error")
-    shown = ", ".join(f"{column}={_value(value)}" for column, value in row.items())
-    yield f"  {name:<9} {shown}"
+    lists = {column: value for column, value in row.items() if _are_captions(value)}
+    plain = {column: value for column, value in row.items() if column not in lists}
+    if plain:
+        shown = ", ".join(f"{column}={_value(value)}" for column, value in plain.items())
+        yield f"  {name:<9} {shown}"
+    told = [_caption(caption) for captions in lists.values() for caption in captions]
+    for number, line in enumerate(told):
+        yield f"  {name if number == 0 and not plain else '':<9} {line}"
     if error is not None:
         yield f"  {'':<9} failed: {_printable(error)}"
 
@@ -171,6 +177,17 @@ def _lost(record: BuildRecord, manifest: dict[str, Any], found: Found) -> str:
     if damaged:
         return f"unknown, for {damaged[0]} is damaged"
     return "the export is a list of uids" if "subset.npy" in manifest["files"] else "unknown"
+
+
+def _are_captions(value: Any) -> bool:
+    """Whether it is a list of captions; an empty list may be one of anything, and is shown so."""
+    return isinstance(value, list) and any(isinstance(v, dict) and "text" in v for v in value)
+
+
+def _caption(caption: dict[str, Any]) -> str:
+    said = [_printable(str(caption[name])) for name in ("kind", "language") if caption[name]]
+    flags = f" [{_printable(', '.join(caption['flags']))}]" if caption["flags"] else ""
+    return f"{' '.join(said)} {_short(caption['text'])}{flags}".strip()
 
 
 def _short(text: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.each import EachCaption, is_captions
+from pipeline.each import CAPTIONS, EachCaption, is_captions
 from pipeline.recipe_captions import Choice as Chosen
 from pipeline.recipe_captions import ChoiceBest, ChoiceDraw, ChoiceFrom
 from pipeline.scoring import Resolved
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 _PATH = ("captions",)
+_RAW = 0.2
+_PREFERRED = {"clip": ("short", "sentence"), "mllm": ("long",), "t2i": ()}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
     scores = {name: about[name] for name in told if about.get(name) in (*lists, "captions")}
     taken = {*lists, *scores, "captions"}
     return Texts(
-        txt=_choice(recipe, types, section.text, (*_PATH, "txt")),
+        txt=_text(recipe, types),
         files={
             name: _choice(recipe, types, chosen, (*_PATH, "files", name))
             for name, chosen in section.files.items()
@@ -56,12 +58,35 @@ def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
     )
 
 
+def _text(recipe: "Recipe", types: Mapping[str, pa.DataType]) -> Choice:
+    """How the `.txt` is chosen: as said, or by the profile."""
+    section = recipe.captions
+    if section.txt is not None or section.profile is None:
+        return _choice(recipe, types, section.txt or "caption", (*_PATH, "txt"))
+    columns, prefer = section.of, _PREFERRED[section.profile]
+    weights: tuple[float, ...] = ()
+    if section.profile == "clip":
+        raw = _RAW if section.raw is None else section.raw
+        weights = ((1 - raw) / len(columns),) * len(columns)
+        if raw:
+            columns, weights = (*columns, "caption"), (*weights, raw)
+    made = Choice(columns, weights=weights, unflagged=True, whole=True, prefer=prefer)
+    for problem in _problems(made, types):
+        raise recipe.error(problem, *_PATH, "of")
+    return made
+
+
 def _scored(resolved: Resolved) -> Iterator[tuple[str, str]]:
     """Each column that holds a value for every caption of another column, with that column."""
     for instance in resolved.instances:
         if isinstance(instance.scorer, EachCaption):
             for name in instance.columns.schema.names:
                 yield name, instance.scorer.column
+        elif CAPTIONS in instance.scorer.writes.names:  # one that writes scores beside captions
+            own = instance.renames[CAPTIONS]
+            for column in instance.columns.schema:
+                if column.name != own and pa.types.is_list(column.type):
+                    yield column.name, own
 
 
 def _choice(

@@ -158,7 +158,7 @@ def _cost(instance: Instance, due: int | None) -> str:
     cost = instance.scorer.estimate(due)
     return (
         f"; at most {cost.requests:,} requests, about {cost.prompt_tokens:,} tokens, answered by"
-        f" at most {cost.answer_tokens:,}"
+        f" at most {cost.answer_tokens:,}{', if all are asked' if instance.only else ''}"
     )
 
 

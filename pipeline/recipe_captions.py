@@ -8,7 +8,6 @@ from pipeline.recipe_errors import MEMBER
 from pipeline.recipe_sections import Section, Text, TextList, kinds
 
 TAKEN = ("txt", "json", "jpg", "webp", "png", "cls")  # members of a sample that are not captions
-_RAW = 0.2
 Member = Annotated[str, StringConstraints(pattern=MEMBER)]
 Weight = Annotated[float, Field(gt=0)]
 
@@ -59,7 +58,12 @@ class CaptionsSection(Section):
     """Which captions the written samples carry."""
 
     profile: Literal["clip", "mllm", "t2i"] | None = None
-    """What the samples are for: it decides `txt` and `json` where they are not given."""
+    """What the samples are for: it decides about `txt`, if that is not given, and `json`.
+
+    `clip` draws one caption of the columns `of`, a short one or a sentence where there are some,
+    or the raw one; `mllm` takes the first long one, else the first; `t2i` the first. Captions
+    with flags or of a box are passed over.
+    """
     of: TextList = ()
     """The columns of captions that a profile takes, the most important first."""
     raw: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -74,21 +78,6 @@ class CaptionsSection(Section):
     """Further members with a text each: `{long: long}` is `KEY.long.txt`; empty where none is."""
 
     @property
-    def text(self) -> Choice:
-        """How the `.txt` is chosen: as said, or by the profile.
-
-        For `clip` one caption is drawn from all columns, the raw one at its share; for `mllm` and
-        `t2i` it is the first of the first column.
-        """
-        if self.txt is not None or self.profile is None:
-            return self.txt or "caption"
-        if self.profile != "clip":
-            return self.of[0]
-        raw = _RAW if self.raw is None else self.raw
-        weights = {name: (1 - raw) / len(self.of) for name in self.of}
-        return ChoiceDraw(draw=weights | ({"caption": raw} if raw else {}))
-
-    @property
     def told(self) -> tuple[str, ...]:
         """The columns for the `.json`, those of the profile too."""
         return tuple(dict.fromkeys([*self.json_columns, *self.of]))
@@ -97,6 +86,8 @@ class CaptionsSection(Section):
     def _fits_its_profile(self) -> Self:
         if (self.profile is None) != (not self.of):
             raise ValueError("'profile' and 'of', the columns it takes, stand together")
+        if self.profile == "clip" and "caption" in self.of:
+            raise ValueError("the raw caption is in the mix by its share, `raw: 0.2`, not by 'of'")
         if self.raw is not None and (self.profile != "clip" or self.txt is not None):
             raise ValueError("'raw' is for `profile: clip`, which chooses the text by it")
         return self

@@ -31,7 +31,7 @@ _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 _LONGEST_NAME = 200
 # Parameters that are files beside the recipe.
-_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary", "glossary")
+_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary", "glossary", "file")
 _WEIGHTS = ("pretrained", "weights", "encoder_weights")  # a file if it has a slash, else a name
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 
@@ -122,6 +122,11 @@ class Resolver:
 
     def _located(self, name: str, value: Any) -> Any:
         """A parameter that names a file beside the recipe, as a scorer can open it."""
+        if isinstance(value, dict):
+            return {key: self._located(key, inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            inner = "" if name in _FILES else name
+            return [self._located(inner, one) for one in value]
         if not isinstance(value, str):
             return value
         if value.startswith(_FOLDER):

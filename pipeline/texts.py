@@ -19,8 +19,9 @@ class Choice:
 
     With `scores` (a column of scores for each of `columns`) the best is taken, with `weights` one
     is drawn: first the column among those that have a caption in the row, then one of its
-    captions, all alike. With neither, the first. `kind`, `language` and `unflagged` limit the
-    captions of a column that holds lists of them.
+    captions, all alike. With neither, the first. `kind`, `language`, `unflagged` and `whole` (of
+    the whole picture, not of a box) limit the captions of a column that holds lists of them; of
+    those left, the ones of a kind in `prefer` are taken if there are any.
     """
 
     columns: tuple[str, ...]
@@ -29,6 +30,8 @@ class Choice:
     kind: str | None = None
     language: str | None = None
     unflagged: bool = False
+    whole: bool = False
+    prefer: tuple[str, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -78,14 +81,16 @@ class Choice:
         value = row[column]
         if isinstance(value, str):
             return [(0, {"text": value})] if value else []
-        return [
+        found = [
             (place, caption)
             for place, caption in enumerate(value or [])
             if caption["text"]
             and (self.kind is None or caption["kind"] == self.kind)
             and (self.language is None or caption["language"] == self.language)
             and not (self.unflagged and caption["flags"])
+            and not (self.whole and caption["box"])
         ]
+        return [one for one in found if one[1]["kind"] in self.prefer] or found
 
 
 def told(

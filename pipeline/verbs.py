@@ -32,6 +32,10 @@ def export(build: Build) -> Iterator[str]:
     manifest = build.export()
     written, shards = manifest["ledger"]["written"], len(manifest["shards"])
     yield f"shards: {written:,} samples in {shards} tars in {storage.join(build.out, 'shards')}"
+    lost = manifest["ledger"]["not_exported"]
+    if lost:
+        told = ", ".join(f"{reason} {count:,}" for reason, count in lost.items())
+        yield f"not written: {sum(lost.values()):,} chosen samples ({told})"
 
 
 def build(build: Build) -> Iterator[str]:

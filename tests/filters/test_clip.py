@@ -346,3 +346,23 @@ def test_nothing_heavy_is_loaded_to_make_a_scorer(models):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_image_of_several_captions_is_encoded_once(models, monkeypatch):
+    for scorer in (ClipScore(), ClipScore(model=models["clip"], batch_size=4)):
+        images = [photo(number) for number in range(3)]
+        texts = ["a dog", "a cat", "a red car", "", "a tree"]
+        several = [images[n] for n in (0, 0, 1, 2, 0)]
+        found = scorer({"image": several, "caption": texts})
+        apart = [
+            scorer({"image": [image.copy()], "caption": [text]})
+            for image, text in zip(several, texts, strict=True)
+        ]
+        assert found["clip_score"] == [one["clip_score"][0] for one in apart]
+    seen = []
+    kept = ClipScore.encode_images
+    monkeypatch.setattr(
+        ClipScore, "encode_images", lambda self, some: seen.append(len(some)) or kept(self, some)
+    )
+    ClipScore()({"image": several, "caption": texts})
+    assert seen == [3]

@@ -107,7 +107,7 @@ def test_steps_have_a_name_a_kind_and_a_limit():
 def test_what_is_not_said_is_as_by_default():
     recipe = parse_recipe(SOURCES)
     assert recipe.pool is None
-    assert recipe.captions.text == "caption"
+    assert recipe.captions.txt is None
     assert (recipe.export.format, recipe.export.image) == ("webdataset", "original")
     assert recipe.ingest.max_pixels == 89_478_485
     assert (recipe.scorers, recipe.steps, recipe.max_drop) == ((), (), None)

@@ -20,8 +20,9 @@ RECIPE += "select:\n  - readable: {where: width is not null and caption is not n
 RECIPE += "ingest: {rows_per_shard: 5}\n"
 
 
-def caption(text, kind="short", language="en", flags=()):
-    return {"text": text, "kind": kind, "language": language, "flags": list(flags)}
+def caption(text, kind="short", language="en", flags=(), box=None):
+    found = {"text": text, "kind": kind, "language": language, "flags": list(flags)}
+    return found | {"box": box}
 
 
 ROW = {
@@ -55,6 +56,29 @@ KEYS = [digest(str(n).encode()) for n in range(4000)]
 )
 def test_one_text_is_chosen(choice, text):
     assert choice.text(ROW, KEYS[0], 0, "txt") == text
+
+
+MIXED = [
+    caption("a dog", "region", box=[0.0, 0.0, 1.0, 1.0]),
+    caption("dog, grass", "tags"),
+    caption("I can't help with that.", "long", flags=["refusal"]),
+    caption("A dog on grass. It runs.", "long"),
+    caption("A dog.", "short"),
+]
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"prefer": ("long",), "unflagged": True, "whole": True}, "A dog on grass. It runs."),
+        ({"prefer": ("long",), "whole": True}, "I can't help with that."),
+        ({"prefer": ("short", "sentence")}, "A dog."),
+        ({"prefer": ("none",), "whole": True}, "dog, grass"),
+        ({}, "a dog"),
+    ],
+)
+def test_kinds_are_preferred_and_boxes_and_flags_passed_over(more, text):
+    assert Choice(("mixed",), **more).text({"mixed": MIXED}, KEYS[0], 0, "txt") == text
 
 
 def test_of_equal_scores_the_first_is_best():
@@ -186,6 +210,7 @@ def test_wrong_choices_are_refused(make_build, section, problem):
         ("{profile: clip}", "'profile' and 'of', the columns it takes, stand together"),
         ("{of: [long]}", "'profile' and 'of', the columns it takes, stand together"),
         ("{profile: mllm, of: [long], raw: 0.1}", "'raw' is for `profile: clip`"),
+        ("{profile: clip, of: [long, caption]}", "the raw caption is in the mix by its share"),
         ("{files: {json: long}}", "'json' is a member of every sample"),
     ],
 )
