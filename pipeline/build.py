@@ -7,6 +7,7 @@ engine. With `part` a process does its share of the tasks and waits for the othe
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from pipeline.sources.of_recipe import all_units, make_sources
 from pipeline.stage import Descriptor, Stage, Work
 from pipeline.verdicts import Verdicts
 
+_TOLD_SHARDS = 1000  # whose records are read to warn of a scorer that says nothing
 _LONGEST_NAME = 200
 _LOGGER = logging.getLogger(__name__)
 
@@ -236,6 +238,21 @@ class Build:
             [(shard.name, shard) for shard in made.shards],
             lambda shard: not stale(job, shard),
         )
+        self._warn_of_silence(f"score {names}", made)
+
+    def _warn_of_silence(self, folder: str, made: Pool) -> None:
+        """Say so when a scorer had rows to score, as far as records tell, and no value for any."""
+        scored: Counter[str] = Counter()
+        failed: dict[str, Counter[str]] = {}
+        for shard in made.shards[:_TOLD_SHARDS]:
+            record = self.record(folder, shard.name)
+            for name, said in (record["stats"].get("scorers", {}) if record else {}).items():
+                scored[name] += said["scored"]
+                failed.setdefault(name, Counter()).update(said["failed"])
+        for name, reasons in failed.items():
+            if not scored[name] and reasons:
+                told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(3))
+                _LOGGER.warning("scorer %r has no value for any row: %s", name, told)
 
     # select and export
 

@@ -32,7 +32,8 @@ Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definitio
 _LONGEST_NAME = 200
 # Parameters that are files beside the recipe.
 _FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary", "glossary", "file")
-_WEIGHTS = ("pretrained", "weights", "encoder_weights")  # a file if it has a slash, else a name
+_WEIGHTS = ("pretrained", "weights", "encoder_weights")  # a file if it looks like one, else a name
+_WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
 
 
@@ -131,7 +132,8 @@ class Resolver:
             return value
         if value.startswith(_FOLDER):
             return _FOLDER + self._recipe.resolve(value.removeprefix(_FOLDER))
-        is_path = name in _FILES or (name in _WEIGHTS and "/" in value)
+        is_file = "/" in value or value.endswith(_WEIGHT_FILES)
+        is_path = name in _FILES or (name in _WEIGHTS and is_file)
         return self._recipe.resolve(value) if is_path else value
 
     def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:

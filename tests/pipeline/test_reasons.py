@@ -12,7 +12,7 @@ from pipeline.errors import ShardsFailed
 from pipeline.places import requests_folder
 from pipeline.plan import estimate
 from pipeline.score import ScoreJob, score_shard
-from tests.conftest import tree
+from tests.conftest import built, tree
 from tests.pipeline.user_scorers import Area, Length, column, recipe
 
 
@@ -217,3 +217,22 @@ def test_where_nobody_answers_the_shard_is_scored_another_time(make_build, raise
     assert len(after) == shards
     assert all(after[name] == data for name, data in before.items())
     assert column(build, "length")["03.jpg"] == len("picture number 3 größe")
+
+
+def test_a_scorer_that_says_nothing_is_warned_about(make_build, caplog):
+    recipe = "sources:\n  photos: {folder: photos/}\nscore:\n"
+    recipe += "  mute: {scorer: 'tests.pipeline.test_reasons:Mute'}\n"
+    built(make_build(recipe), "score")
+    assert "scorer 'mute' has no value for any row: ValueError " in caplog.text
+
+
+@dataclass(frozen=True)
+class Mute:
+    """Has a reason for every row, and a value for none."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("caption",)
+    writes: ClassVar[pa.Schema] = pa.schema([("nothing", pa.string())])
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return {"nothing": [ValueError("no") for _ in batch["caption"]]}
