@@ -238,7 +238,7 @@ class Build:
             [(shard.name, shard) for shard in made.shards],
             lambda shard: not stale(job, shard),
         )
-        self._warn_of_silence(f"score {names}", made)
+        self._warn_of_silence(f"score {names}".replace(" ", "-"), made)
 
     def _warn_of_silence(self, folder: str, made: Pool) -> None:
         """Say so when a scorer had rows to score, as far as records tell, and no value for any."""
