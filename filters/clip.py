@@ -65,6 +65,8 @@ class ClipScore:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.weights is not None and not self._is_embedded:
             raise ValueError(f"weights are heads for {EMBEDDED!r}; {self.model!r} brings its own")
+        if self.weights is not None:
+            tuned_heads.read(self.weights)
         if not self._is_embedded:
             clip_weights.check(self._source)
         elif self.pretrained is not None:

@@ -29,8 +29,9 @@ class ClipConsistency:
     source, for each model anew. `views` are the changes, made at the size that the model sees:
     `jpeg` of quality 75, `resize` to a half and back, `crop` of the middle 0.9, `blur` by 1-2-1.
     Each costs as much as the score itself: ask only for rows that pass, by
-    `only: clip_score > THRESHOLD`. NULL for a text in which nothing is read. The model's
-    parameters are those of `clip`, `merge` among them.
+    `only: clip_score > THRESHOLD`. NULL for a text in which nothing is read;
+    `consistency_truncated` is the `clip_truncated` of `clip`. The model's parameters are those of
+    `clip`, `merge` among them.
     """
 
     model: str = EMBEDDED
@@ -43,9 +44,11 @@ class ClipConsistency:
     merge: str | None = None
     views: tuple[str, ...] = ("jpeg", "resize", "crop", "blur")
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which texts are cut
     needs: ClassVar[dict[str, str]] = {"text": "text"}
-    writes: ClassVar[pa.Schema] = pa.schema([("clip_consistency", pa.float32())])
+    writes: ClassVar[pa.Schema] = pa.schema(
+        [("clip_consistency", pa.float32()), ("consistency_truncated", pa.bool_())]
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.views, str) or not self.views or not set(self.views) <= set(VIEWS):
@@ -88,17 +91,20 @@ class ClipConsistency:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch["image"])
         if not count:
-            return {"clip_consistency": []}
+            return {name: [] for name in self.writes.names}
         looks = [
             image.views if isinstance(image, Ready) else self._looks(image)
             for image in batch["image"]
         ]
         texts = list(batch[self.text]) * (1 + len(self.views))
         images = [image for look in zip(*looks, strict=True) for image in look]
-        scores = self._clip({"image": images, self.text: texts})["clip_score"]
-        table = np.array(scores, np.float64).reshape(-1, count)  # None becomes NaN
+        found = self._clip({"image": images, self.text: texts})
+        table = np.array(found["clip_score"], np.float64).reshape(-1, count)  # None becomes NaN
         drops = table[0] - np.median(table[1:], axis=0)
-        return {"clip_consistency": [None if np.isnan(d) else float(d) for d in drops]}
+        return {
+            "clip_consistency": [None if np.isnan(d) else float(d) for d in drops],
+            "consistency_truncated": found["clip_truncated"][:count],
+        }
 
     @property
     def _clip(self) -> ClipScore:

@@ -65,7 +65,9 @@ class Judge:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about answers: not where a server is, nor how many it is asked at a time."""
-        again = {"reasks": list(NUDGES[: self.reasks])} if self.reasks else {}
+        again: dict[str, Any] = {"plain": mllm.PLAIN}
+        if self.reasks:
+            again["reasks"] = list(NUDGES[: self.reasks])
         if self.source is None:
             assert self.server is not None
             return {"served": self.server.model, "max_side": self.shape.side, **again}

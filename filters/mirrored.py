@@ -20,7 +20,7 @@ class Mirrored:
 
     The parameters are those of the scorer `clip`, `merge` among them; a large drop from its
     `clip_score` says that the score came from text in the image. NULL where `clip_score` is.
-    Costs as much as `clip`.
+    `mirrored_truncated` is its `clip_truncated`. Costs as much as `clip`.
     """
 
     model: str = EMBEDDED
@@ -31,9 +31,11 @@ class Mirrored:
     text: str = "caption"
     batch_size: int = 32
     merge: str | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which texts are cut
     needs: ClassVar[dict[str, str]] = {"text": "text"}
-    writes: ClassVar[pa.Schema] = pa.schema([("mirrored_score", pa.float32())])
+    writes: ClassVar[pa.Schema] = pa.schema(
+        [("mirrored_score", pa.float32()), ("mirrored_truncated", pa.bool_())]
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", self._clip.precision)  # "auto" is settled here
@@ -71,8 +73,11 @@ class Mirrored:
             image.views[0] if isinstance(image, Ready) else _mirrored(image)
             for image in batch["image"]
         ]
-        scores = self._clip({**batch, "image": mirrored})["clip_score"]
-        return {"mirrored_score": scores}
+        found = self._clip({**batch, "image": mirrored})
+        return {
+            "mirrored_score": found["clip_score"],
+            "mirrored_truncated": found["clip_truncated"],
+        }
 
     @cached_property
     def _clip(self) -> ClipScore:

@@ -93,17 +93,28 @@ _MARKUP = re.compile(
     r"|\[/?(?:INST|IMG|IMG_BREAK|IMG_END|SYSTEM_PROMPT|THINK|AVAILABLE_TOOLS|TOOL_CALLS"
     r"|TOOL_RESULTS|TOOL_CONTENT|MODEL_SETTINGS)\]"
 )
-_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufff9-\uffff]")
+PLAIN = 2
+"""The version of `plain_text`: 1 left characters that nobody sees."""
+# Control characters, and those that nobody sees; joiners of letters are none (U+200C, U+200D).
+_UNREADABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff"
+    r"\ufeff\ufff9-\uffff\U000e0000-\U000e007f]"
+)
+
+
+def readable(text: str) -> str:
+    """A text with spaces for control characters and for those that nobody sees."""
+    return _UNREADABLE.sub(" ", text)
 
 
 def plain_text(text: str, tokens: Sequence[str] = ()) -> str:
     """A text of others as one line of mere words, for a prompt that puts it in double quotes.
 
-    Control characters, everything that looks like a control token of a model, and `tokens`, those
-    of the model at hand, become spaces (gone, what stands around them could make a token); double
-    quotes become single ones.
+    Control and invisible characters, everything that looks like a control token of a model, and
+    `tokens`, those of the model at hand, become spaces (gone, what stands around them could make a
+    token); double quotes become single ones.
     """
-    text = _UNREADABLE.sub(" ", text)
+    text = readable(text)
     for token in sorted(tokens, key=lambda token: (-len(token), token)):
         text = text.replace(token, " ")
     text = _MARKUP.sub(" ", text).translate({ord(mark): "'" for mark in '"“”„‟＂'})

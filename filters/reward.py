@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from filters import embedded, reward_head, reward_side, reward_tokens
+from filters import embedded, reward_head, reward_side, reward_tokens, tokens
 from filters.clip import EMBEDDED, ClipScore
 from filters.reward_head import Floats, Head
 
 _PIXELS = "image"
 _STORED = ("clip_image", "clip_text")
+_CUT = "reward_truncated"
 _MOST_IMAGES = 64  # in memory at once
 
 
@@ -28,13 +28,14 @@ class RewardScore:
     `weights` is the file that `pairmill reward train` wrote, or `shipped`: a tokenwise head for the
     embedded encoder, which learnt from captions exchanged between drawings, so that it can't go by
     the text alone. `image` and `text` are the columns of unit vectors that a dual encoder stored
-    (`clip: {embeddings: true}`); with `image: image` and a column of captions, which the shipped
-    head has by default, the pair is encoded here, by the encoder that the weights were trained on:
-    `model`, `pretrained`, `preprocess_tag`, `precision` and `encoder_weights` are those of `clip`.
-    Weights of the kinds `side` and `tokenwise`, which look at more than vectors, need that; of
-    tokenwise ones the reward is NULL for a text in which nothing is read. The difference of two
-    rewards is the log odds that the first is preferred; 0 is the mean in training. With several
-    criteria there is one column more for each.
+    (`clip: {embeddings: true}`); with `image: image` and a column of captions the pair is encoded
+    here, by the encoder that the weights were trained on: `model`, `pretrained`, `preprocess_tag`,
+    `precision` and `encoder_weights` are those of `clip`. Weights of the kinds `side` and
+    `tokenwise`, the shipped ones among them, look at more than vectors: they need that, and have
+    it by default. Then `reward_truncated` says which captions are longer than is read, and of
+    tokenwise weights the reward is NULL for a text in which nothing is read. The difference of
+    two rewards is the log odds that the first is preferred; 0 is the mean in training. With
+    several criteria there is one column more for each.
     The loss is that of Bradley and Terry 1952 with ties after Davidson 1970; the use on captions is
     that of Compress & Align (arXiv:2312.06726).
     """
@@ -48,12 +49,14 @@ class RewardScore:
     preprocess_tag: str | None = None
     precision: str = "auto"
     encoder_weights: str | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which captions are cut, and of which nothing is read
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-        if self._encodes:
+        if not self._encodes:
+            self._refuse_stored()
+        else:
             clip = self._clip
             object.__setattr__(self, "precision", clip.precision)  # `auto` is settled there
             object.__setattr__(self, "batch_size", min(self.batch_size, _MOST_IMAGES))
@@ -66,10 +69,17 @@ class RewardScore:
         return (self._image, self._text)
 
     @property
+    def needs(self) -> dict[str, str]:
+        """By the parameter that names the column, or by the column where none does."""
+        image = self._image if self.image is None else "image"
+        text = self._text if self.text is None else "text"
+        return {text: "text"} if self._encodes else {image: "numbers", text: "numbers"}
+
+    @property
     def _image(self) -> str:
         if self.image is not None:
             return self.image
-        return _PIXELS if self.weights == reward_head.SHIPPED else _STORED[0]
+        return _PIXELS if self._head.looks_inside else _STORED[0]
 
     @property
     def _text(self) -> str:
@@ -79,7 +89,8 @@ class RewardScore:
 
     @property
     def writes(self) -> pa.Schema:
-        return pa.schema([pa.field(name, pa.float32()) for name in self._columns])
+        fields = [pa.field(name, pa.float32()) for name in self._columns]
+        return pa.schema([*fields, pa.field(_CUT, pa.bool_())] if self._encodes else fields)
 
     @property
     def image_request(self) -> int:
@@ -119,13 +130,7 @@ class RewardScore:
 
     def prepare(self) -> None:
         """Load the weights. Raises ValueError when they are missing, damaged, or can't be run."""
-        head = reward_head.read_head(self.weights)
-        if (head.has_side or head.is_tokenwise) and not self._encodes:
-            what = "layers" if head.has_side else "patches and words"
-            raise ValueError(
-                f"weights {self.weights!r} look at {what} of encoder {head.encoder!r}, which are"
-                " not stored: give `image: image`, `text: caption` and that encoder's parameters"
-            )
+        reward_head.read_head(self.weights)
         if self._encodes:
             self._clip.prepare()
 
@@ -144,8 +149,21 @@ class RewardScore:
         if not np.isfinite(rewards).all():
             raise ValueError("the vectors hold NaN or infinity")
         values = [rewards, *scores.T] if len(head.criteria) > 1 else [rewards]
-        columns = zip(self._columns, values, strict=True)
-        return {name: _values(column, is_read) for name, column in columns}
+        columns: dict[str, list[Any]] = {
+            name: column.tolist() for name, column in zip(self._columns, values, strict=True)
+        }
+        if self._encodes:
+            columns[_CUT] = self._are_cut(batch[self._text])
+        if is_read is not None:
+            pairs = zip(columns["reward"], is_read, strict=True)
+            columns["reward"] = [value if known else tokens.UNREAD for value, known in pairs]
+        return columns
+
+    def _are_cut(self, texts: list[str]) -> list[bool]:
+        """Whether there is more of a text than is read of it."""
+        if self._head.is_tokenwise:
+            return tokens.are_cut(self._clip, texts)
+        return self._clip.are_cut(texts)
 
     def _vectors(self, batch: dict[str, list[Any]]) -> tuple[Floats, Floats]:
         if self._encodes:
@@ -158,11 +176,11 @@ class RewardScore:
         seen, read = _half(clip.encode_images(images)), _half(clip.encode_texts(texts))
         if not self._head.has_side or not images:
             return seen, read
-        tokens, mask = clip.text_layers(texts)
+        layers, mask = clip.text_layers(texts)
         cells = _half(clip.image_layers(images))
         return (
             reward_side.beside(weights, "image", seen, cells, None),
-            reward_side.beside(weights, "text", read, _half(tokens), mask),
+            reward_side.beside(weights, "text", read, _half(layers), mask),
         )
 
     @property
@@ -192,6 +210,15 @@ class RewardScore:
         criteria = self._head.criteria
         return ["reward", *(f"reward_{name}" for name in criteria if len(criteria) > 1)]
 
+    def _refuse_stored(self) -> None:
+        head = self._head
+        if head.looks_inside:
+            what = "layers" if head.has_side else "patches and words"
+            raise ValueError(
+                f"weights {self.weights!r} look at {what} of encoder {head.encoder!r}, which are"
+                " not stored: give `image: image`, `text: caption` and that encoder's parameters"
+            )
+
     def _refuse_other(self, name: str, digest: str, *, is_named: bool = True) -> None:
         head = self._head
         # The digest of a tag is that of all models with such a tag: the name counts, too.
@@ -201,14 +228,6 @@ class RewardScore:
                 f" ({head.encoder_digest[:12]}), these are of {name!r} ({digest[:12]});"
                 " train the reward again on this encoder"
             )
-
-
-def _values(column: Floats, is_read: npt.NDArray[np.bool_] | None) -> list[float | None]:
-    """What is written; NULL where nothing of the text is read."""
-    values: list[float | None] = column.tolist()
-    if is_read is None:
-        return values
-    return [value if known else None for value, known in zip(values, is_read, strict=True)]
 
 
 def _half(vectors: Floats) -> Floats:

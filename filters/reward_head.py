@@ -69,6 +69,11 @@ class Head:
         """Whether it looks at the encoder's own layers, and not at its vectors alone."""
         return bool(reward_side.arrays_of(self.weights))
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it looks at more of the encoder than its vectors."""
+        return self.is_tokenwise or self.has_side
+
     def scores(self, images: Floats, texts: Floats, found: Floats | None = None) -> Floats:
         """Scores [n, criteria] of unit vectors [n, d]; log odds: only differences mean something.
 
@@ -176,8 +181,10 @@ def _read(path: str, _stamp: tuple[int, int]) -> Head:
 
 def _checked(path: str, text: str | None, arrays: Mapping[str, npt.NDArray[Any]]) -> Head:
     """The head of what a file holds, every array of the shape that the others call for."""
+    if text is None:
+        raise ValueError(f"{path}: holds no reward head: it has no `{_META}` metadata")
     try:
-        meta = json.loads(text or "null")
+        meta = json.loads(text)
         if meta["format"] != _FORMAT:
             raise ValueError(f"format {meta['format']!r}, known is {_FORMAT}")
         head = Head(

@@ -28,7 +28,7 @@ class MaskedClipScore:
     the whole picture where there are none. A picture without text has its `clip_score`. The
     model's parameters are those of `clip`, `merge` among them; use the same, for scores of
     different models are on different scales. `clip_score - tmars_score` is what the letters alone
-    bring.
+    bring. `tmars_truncated` is the `clip_truncated` of `clip`.
     """
 
     model: str = EMBEDDED
@@ -40,9 +40,11 @@ class MaskedClipScore:
     batch_size: int = 32
     merge: str | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says which texts are cut
     needs: ClassVar[dict[str, str]] = {"text": "text", "text_boxes": "numbers"}
-    writes: ClassVar[pa.Schema] = pa.schema([("tmars_score", pa.float32())])
+    writes: ClassVar[pa.Schema] = pa.schema(
+        [("tmars_score", pa.float32()), ("tmars_truncated", pa.bool_())]
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", self._clip.precision)  # `auto` is settled there
@@ -82,11 +84,11 @@ class MaskedClipScore:
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if not batch["image"]:
-            return {"tmars_score": []}
+            return {"tmars_score": [], "tmars_truncated": []}
         pairs = zip(batch["image"], batch["text_boxes"], strict=True)
         images = [_without_text(image, boxes) for image, boxes in pairs]
         scores = self._clip({"image": images, self.text: batch[self.text]})
-        return {"tmars_score": scores["clip_score"]}
+        return {"tmars_score": scores["clip_score"], "tmars_truncated": scores["clip_truncated"]}
 
     @property
     def _clip(self) -> ClipScore:

@@ -65,7 +65,7 @@ class TokenWise:
     threshold: float = -1.0
     fit_rows: int = 128
 
-    version: ClassVar[int] = 2  # says which texts are cut
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
@@ -127,7 +127,7 @@ class TokenWise:
 
     def _row(self, patches: Floats, words: Words, others: Floats) -> dict[str, Any]:
         if not len(words.vectors):
-            return dict.fromkeys(_COLUMNS)
+            return dict.fromkeys(_COLUMNS) | {"filip_score": tokens.UNREAD}
         found = interaction(patches, words.vectors)
         row: dict[str, Any] = dict.fromkeys(_COLUMNS)
         row["filip_i2t"], row["filip_t2i"] = found.i2t, found.t2i

@@ -37,7 +37,7 @@ class WordRegionTransport:
     text: str = "caption"
     batch_size: int = 32
 
-    version: ClassVar[int] = 2  # says which texts are cut
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("ot_score", pa.float32()), ("ot_distance", pa.float32()), ("ot_truncated", pa.bool_())]
@@ -82,7 +82,7 @@ class WordRegionTransport:
             for patches, words in pairs
         ]
         return {
-            "ot_score": [None if cost is None else 1 - cost for cost in found],
+            "ot_score": [tokens.UNREAD if cost is None else 1 - cost for cost in found],
             "ot_distance": found,
             "ot_truncated": tokens.are_cut(self._clip, batch[self.text]),
         }

@@ -59,6 +59,7 @@ SCORERS = {
     "fusion": "recaption.fusion:Fusion",
     "best_caption": "recaption.choice:BestCaption",
     "mixed": "recaption.choice:Mixed",
+    "first_text": "recaption.choice:FirstText",
     "translate": "recaption.translate:Translate",
     "sub_captions": "recaption.split:SplitCaptions",
     "concepts": "recaption.concepts:Concepts",

@@ -27,8 +27,9 @@ there, and a batch holds what it returned in place of images; elsewhere it is no
 memory runs out, a scorer whose `batch_size` is a parameter is replaced by one with a smaller one.
 
 A scorer may say what a column must hold that it reads: `needs`, a mapping from a column, or from
-the parameter that names one or several, to `text`, `texts`, `number` (true and false are some) or
-`numbers`. A recipe that names a column of another type is refused. Where a text is needed, a
+the parameter that names one or several, to `text`, `texts`, `number` (true and false are some),
+`numbers`, `score` (a number, or for captions a list of them), `terms` (a text or a list of texts)
+or `captions`. A recipe that names a column of another type is refused. Where a text is needed, a
 column of captions will do: the scorer is asked for each of them.
 
 A scorer sees only samples that have everything it reads; it may name columns in `may_lack` that it
@@ -50,7 +51,15 @@ from pipeline.recipe_errors import found
 
 FIELDS = ("image", "header", "image_bytes")  # what decoding provides; the rest are columns
 _ATTRIBUTES = ("version", "reads", "writes")
-NEEDS = {"text": "text", "texts": "lists of texts", "number": "numbers", "numbers": "vectors"}
+NEEDS = {
+    "text": "text",
+    "texts": "lists of texts",
+    "number": "numbers",
+    "numbers": "vectors",
+    "score": "numbers or lists of them",
+    "terms": "text or lists of texts",
+    "captions": "captions",
+}
 """What a scorer may need of a column, and how a person is told of it."""
 _PLAIN = (int, float, str, bool, type(None))
 
@@ -144,7 +153,8 @@ def _needed(scorer: Any) -> Iterator[tuple[str, str, str]]:
     for name, need in getattr(scorer, "needs", {}).items():
         value = getattr(scorer, name, name)
         columns = (value,) if isinstance(value, str) else value or ()
-        yield from ((name, column, need) for column in columns if column in read)
+        named = [c[0] if isinstance(c, tuple) else c for c in columns]  # a mapping may be pairs
+        yield from ((name, column, need) for column in named if column in read)
 
 
 def need_problem(scorer: Any, columns: Mapping[str, pa.DataType]) -> tuple[str, str] | None:
@@ -167,12 +177,17 @@ def _is_of(kind: pa.DataType, need: str) -> bool:
         return True
     if need in ("texts", "numbers"):
         return _is_list(kind) and _is_of(kind.value_type, need.removesuffix("s"))
+    if need in _EITHER:
+        return any(_is_of(kind, one) for one in _EITHER[need])
     if need == "number":
         return any(is_it(kind) for is_it in _NUMBERS)
+    if need == "captions":
+        return _is_captions(kind)
     return _is_text(kind) or _is_captions(kind)
 
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+_EITHER = {"score": ("number", "numbers"), "terms": ("text", "texts")}
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 

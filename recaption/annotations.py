@@ -2,10 +2,12 @@
 
 Every reader returns what each picture shows by the name of its file without the extension, as a
 path below the folder where the format knows one. Boxes are left, top, right, bottom. What is
-damaged is a ValueError that names file and place.
+damaged is a ValueError that names file and place: in place of the picture whose boxes can't be
+read, raised where there are several and none can.
 """
 
 import json
+import math
 import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ FORMATS = ("coco", "voc", "yolo", "dota", "masks")
 _VOC_TEXT = ("description", "expression", "caption")  # DIOR-RSVG says what a box shows
 _IGNORED = (0, 255)  # values of a mask that are no class
 _CLASSES = "classes.txt"
+_MOST_PIXELS = 1 << 31  # of a side; more is no size
 
 Box = tuple[float, float, float, float]
 
@@ -41,7 +44,7 @@ class Annotated(NamedTuple):
     size: tuple[int, int] | None = None
 
 
-Pictures = dict[str, Annotated]
+Pictures = dict[str, Annotated | ValueError]
 
 
 def read(path: str, kind: str, classes: str | None = None) -> Pictures:
@@ -76,13 +79,29 @@ def files(path: str) -> list[str]:
 
 
 def _each(path: str, extension: str, read_one: Callable[[str], Annotated]) -> Pictures:
-    found = {}
+    found: Pictures = {}
     for file in files(path):
         if file.endswith(extension) and os.path.basename(file) != _CLASSES:
             below = os.path.relpath(file, path) if os.path.isdir(path) else os.path.basename(file)
-            found[stem(below.replace(os.sep, "/"))] = read_one(file)
+            found[stem(below.replace(os.sep, "/"))] = _one(file, read_one)
     if not found:
         raise ValueError(f"annotations {path!r}: there is no {extension} file")
+    damage = [one for one in found.values() if isinstance(one, ValueError)]
+    if len(damage) == len(found) > 1:  # they are of another format
+        raise damage[0]
+    return found
+
+
+def _one(file: str, read_one: Callable[[str], Annotated]) -> Annotated | ValueError:
+    """What a file says of its picture, or why that is not known."""
+    try:
+        found = read_one(file)
+    except (OSError, ValueError) as error:  # a new one: it is kept, and should keep nothing
+        return ValueError(str(error))
+    try:
+        list(map(_finite, found.things))
+    except ValueError as error:
+        return ValueError(f"{file}: {error}")
     return found
 
 
@@ -110,31 +129,61 @@ def _coco(path: str) -> Pictures:
         with open(path, encoding="utf-8") as stream:
             data = json.load(stream)
         classes = {one["id"]: str(one["name"]) for one in data["categories"]}
-        pictures = {one["id"]: one for one in data["images"]}
-        things: dict[Any, list[Thing]] = {number: [] for number in pictures}
+        things: dict[Any, list[Thing] | ValueError] = {}
+        for one in data["images"]:
+            twice = ValueError(f"{path}: several images have the id {one['id']!r}")
+            things[one["id"]] = twice if one["id"] in things else []
         for one in data["annotations"]:
-            if one.get("iscrowd") or one["image_id"] not in pictures:
-                continue
-            left, top, width, height = map(float, one["bbox"])
-            text = one.get("caption")
-            box = (left, top, left + width, top + height)
-            things[one["image_id"]].append(
-                Thing(classes[one["category_id"]], box, text if isinstance(text, str) else None)
-            )
-        return {
-            stem(str(one["file_name"])): Annotated(tuple(things[number]), _size(one))
-            for number, one in pictures.items()
-        }
-    except (OSError, KeyError, TypeError, ValueError) as error:
+            own = None if one.get("iscrowd") else things.get(one["image_id"])
+            if isinstance(own, list):
+                try:
+                    own.append(_coco_thing(one, classes))
+                except ValueError as error:
+                    where = f"{path}: image {one['image_id']!r}"
+                    things[one["image_id"]] = ValueError(f"{where}: {error}")
+        return _by_name(path, data["images"], things)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path}: is no COCO file of boxes: {type(error).__name__} {error}"
         ) from error
 
 
+def _coco_thing(one: Mapping[str, Any], classes: Mapping[Any, str]) -> Thing:
+    try:
+        left, top, width, height = map(float, one["bbox"])
+        category = classes[one["category_id"]]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        told = f"lacks {error}" if isinstance(error, KeyError) else f"{error}"
+        raise ValueError(f"an annotation is damaged: {told}") from error
+    text = one.get("caption")
+    box = (left, top, left + width, top + height)
+    return _finite(Thing(category, box, text if isinstance(text, str) else None))
+
+
+def _by_name(
+    path: str, images: list[Mapping[str, Any]], things: Mapping[Any, list[Thing] | ValueError]
+) -> Pictures:
+    found: Pictures = {}
+    for one in images:
+        name, own = stem(str(one["file_name"])), things[one["id"]]
+        if name in found:
+            found[name] = ValueError(f"{path}: several images are called {name!r}")
+        else:
+            size = _size(one)
+            found[name] = own if isinstance(own, ValueError) else Annotated(tuple(own), size)
+    return found
+
+
+def _finite(thing: Thing) -> Thing:
+    if not all(map(math.isfinite, thing.box)):
+        raise ValueError(f"a box of {thing.category!r} is no box: {thing.box}")
+    return thing
+
+
 def _size(one: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = one.get("width"), one.get("height")
-    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-        return width, height
+    if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
+        return (width, height) if max(width, height) < _MOST_PIXELS else None
     return None
 
 
@@ -144,7 +193,7 @@ def _voc(path: str) -> Annotated:
         root = ElementTree.parse(path).getroot()
         things = tuple(_voc_thing(one) for one in root.iter("object"))
         size = [int(float(root.findtext(f"size/{side}", "0"))) for side in ("width", "height")]
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, LookupError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: is no annotation of Pascal VOC: {error}") from error
     return Annotated(things, (size[0], size[1]) if min(size) > 0 else None)
 
@@ -173,7 +222,7 @@ def _yolo(path: str, names: list[str]) -> Annotated:
     for place, words in _lines(path):
         try:
             number, values = int(float(words[0])), [float(word) for word in words[1:]]
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{place}: {error}") from error
         if len(values) in (4, 5):
             x, y, width, height = values[:4]
@@ -210,7 +259,7 @@ def _mask(path: str, names: list[str]) -> Annotated:
     try:
         with Image.open(path) as image:
             classes = np.asarray(image if image.mode in ("L", "P") else image.convert("L"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: can't be read as a mask: {error}") from error
     things = [
         Thing(_named(names, value, path), box)

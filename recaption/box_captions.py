@@ -24,7 +24,8 @@ _PROMPT = "box-to-caption/1"
 
 @dataclass(frozen=True)
 class BoxCaptions:
-    """Five captions of kind `short` from the boxes in a column of captions with `box`.
+    """Five captions of kind `short` from the boxes in a column of captions with `box`,
+    of those of kind `region` if there are any.
 
     One names what has its centre in the middle `centre` of the picture, one what has not, three
     say of categories drawn by key how many there are; more than ten are `many`, `a lot of`. If
@@ -36,7 +37,8 @@ class BoxCaptions:
     centre: float = 1 / 3
     view: str = ""
     seed: int = 0
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # regions alone
+    needs: ClassVar[dict[str, str]] = {"of": "captions"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -58,7 +60,7 @@ class BoxCaptions:
         return {captions.COLUMN: found}
 
     def _texts(self, boxes: Sequence[Row], key: bytes) -> list[str]:
-        things = [(b["text"], b["box"]) for b in boxes if b["text"] and b["box"]]
+        things = captions.boxed(boxes)
         inside = Counter(text for text, box in things if self._is_central(box))
         around = Counter(text for text, box in things if not self._is_central(box))
         where = f" {self.view}" if self.view else ""

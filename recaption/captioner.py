@@ -11,10 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
+from filters import mllm
 from filters.judging import Pixels
 from filters.sampling import Writing, seed_of
 from filters.served import Server
-from recaption import asking, captions, families, prompts
+from recaption import asking, captions, families, languages, prompts
 from recaption.asking import Ask, Said, Writer
 from recaption.captions import Caption
 from recaption.prompts import CONTEXT, SHORT, Task
@@ -77,6 +78,7 @@ class Captioner:
     rows: int = 8
     batch_size: int | None = None
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"context": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -84,6 +86,7 @@ class Captioner:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        languages.language(self.language)  # raises for one that is not known
         tasks = prompts.tasks_of(self.kinds, self.max_tokens, self.json)
         object.__setattr__(self, "kinds", tasks)
         if self.samples > 1 and not self._heat > 0:
@@ -124,7 +127,7 @@ class Captioner:
             "sentences": self.sentences,
             "samples": self.samples,
             **(drawn if self._heat else {}),
-            "context": None if self.context is None else [self.context, CONTEXT.version],
+            "context": self.context and [self.context, CONTEXT.version, mllm.PLAIN],
         }
 
     @property

@@ -6,7 +6,7 @@ sentence by sentence), never NULL where the row was captioned: a row of which no
 has an empty list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
@@ -33,12 +33,19 @@ SYNTHETIC, TRANSLATED, FUSED, LABELLED = "synthetic", "translated", "fused", "la
 several, from boxes or classes."""
 
 
+REGION = "region"
+"""The kind of a caption that is the category of what its box holds."""
+TAGS = "tags"
+"""The kind of a caption that is a list of words, with commas between them."""
+
+
 class Caption(NamedTuple):
     """One caption. `model` is a name with its revision, `NAME@REVISION`, `prompt` with its version.
 
-    `language` is a BCP-47 tag; `kind` says what it is for: `short`, `long`, `sentence`, `region`,
-    `tags`, `facet:NAME`; `box` is left, top, right, bottom as shares of the picture; `tokens` are
-    those that the model wrote; `flags` are words for what is wrong with it, sorted.
+    `language` is a BCP-47 tag; `kind` says what it is for: `short`, `long`, `sentence`, `region`
+    (a category), `expression`, `tags`, `facet:NAME`; `box` is left, top, right, bottom as shares of
+    the picture; `tokens` are those that the model wrote; `flags` are words for what is wrong with
+    it, sorted.
     """
 
     text: str
@@ -94,6 +101,13 @@ def texts(value: Any) -> list[Row]:
         return [Caption(value, origin="raw", kind="raw").row]
     found: list[Row] = [caption for caption in value if caption["text"] is not None]
     return found
+
+
+def boxed(value: Sequence[Row]) -> list[tuple[str, list[float]]]:
+    """Texts and boxes of regions; where no caption is of that kind, of all that have a box."""
+    found = [row for row in value if row["text"] and row["box"] and len(row["box"]) == 4]
+    regions = [row for row in found if row["kind"] == REGION] or found
+    return [(row["text"] or "", row["box"] or []) for row in regions]
 
 
 def flagged(caption: Row, *flags: str) -> Row:

@@ -42,6 +42,7 @@ class BestCaption:
     kind: str | None = None
     unflagged: bool = False
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "text", "scores": "score"}
 
     def __post_init__(self) -> None:
         for name in ("of", "scores"):
@@ -131,6 +132,7 @@ class Mixed:
     kind: str | None = None
     unflagged: bool = False
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"synthetic": "text", "raw": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -160,6 +162,48 @@ class Mixed:
         is_raw = _unit(key, self.seed, b"side") < self.raw_rate
         pool = (told if is_raw else seen) or seen or told
         return [pool[int(_unit(key, self.seed, b"caption") * len(pool))]] if pool else []
+
+
+@dataclass(frozen=True)
+class FirstText:
+    """`first_text`, the text of the first caption in the columns `of`, NULL where there is none.
+
+    For scorers that read one text a row, and for `top`, which wants one score a row: `clip` with
+    `text: first_text`. `of` is a column of text or of captions, or several in order of preference;
+    `kind`, `language` and `unflagged` limit which captions count.
+    """
+
+    of: str | tuple[str, ...]
+    kind: str | None = None
+    language: str | None = None
+    unflagged: bool = False
+    version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "text"}
+    writes: ClassVar[pa.Schema] = pa.schema([("first_text", pa.string())])
+
+    def __post_init__(self) -> None:
+        if not self.reads:
+            raise ValueError("of: name a column at least")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.of,) if isinstance(self.of, str) else tuple(dict.fromkeys(self.of))
+
+    @property
+    def may_lack(self) -> tuple[str, ...]:
+        """Columns that may be NULL: the next one is looked at."""
+        return self.reads
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        rows = zip(*(batch[name] for name in self.reads), strict=True)
+        return {"first_text": [self._first(row) for row in rows]}
+
+    def _first(self, values: Sequence[Any]) -> str | None:
+        for one in (caption for value in values for caption in captions.texts(value)):
+            spoken = self.language in (None, one["language"])
+            if spoken and counts(one, self.kind, self.unflagged) and str(one["text"]).strip():
+                return one["text"]
+        return None
 
 
 def _unit(key: bytes, seed: int, salt: bytes) -> float:

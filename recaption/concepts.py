@@ -73,6 +73,7 @@ class Concepts:
     text: str | None = None
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
     image_request: ClassVar[int] = embedded.IMAGE_SIZE
 

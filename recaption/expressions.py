@@ -48,6 +48,8 @@ class _Thing(NamedTuple):
 class Expressions:
     """Captions of kind `region`, each with the box of a column of captions that it singles out.
 
+    Things are the captions of `of` with a box, of kind `region` if any is.
+
     The category alone if there is one such thing, else with its place (three by three), its colour
     (`colours: true` looks at the picture), its size among its kind, or what stands beside it;
     things that no set of these tells from others are left out, as are boxes below 0.02 % and
@@ -56,7 +58,8 @@ class Expressions:
 
     of: str = "regions"
     colours: bool = True
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # regions alone
+    needs: ClassVar[dict[str, str]] = {"of": "captions"}
     writes: ClassVar[pa.Schema] = captions.WRITES
     image_request: ClassVar[int] = 512
 
@@ -71,7 +74,7 @@ class Expressions:
 
 
 def _captions(boxes: Sequence[Row], image: Pixels | None) -> list[Row]:
-    named = [(b["text"], b["box"]) for b in boxes if b["text"] and b["box"]]
+    named = captions.boxed(boxes)
     count = Counter(text for text, _ in named)
     things = [_described(text, tuple(box), named, image) for text, box in named]  # type: ignore[arg-type]
     found = []

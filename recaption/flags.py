@@ -89,6 +89,7 @@ class CaptionFlags:
     flags: tuple[str, ...] = ()
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "text", "raw": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -149,6 +150,7 @@ class FlagCounts:
     but: tuple[str, ...] = ()
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("clean_captions", pa.int32()), ("flags_found", pa.list_(pa.string()))]
     )

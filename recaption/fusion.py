@@ -11,10 +11,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
-from filters import names, vocabulary
+from filters import mllm, names, vocabulary
 from filters.sampling import Writing
 from filters.served import Server
-from recaption import asking, captions, fusion_rules, prompts
+from recaption import asking, captions, choice, fusion_rules, languages, prompts
 from recaption.asking import Ask, Said, Writer
 from recaption.captioner import Estimate
 from recaption.captions import Caption, Row
@@ -23,6 +23,8 @@ from recaption.fusion_rules import Bounds
 RULES, LLM = "rules", "llm"
 FALLBACK, SINGLE = "fallback", "single"
 """Flags: the fused text was not taken; there was one parent, and nothing to fuse it with."""
+TAGS, UNSURE = "tags", "unsure"
+"""A kind of caption that lists words, and the flag of one that is no finding."""
 _RULES = "fuse-rules/1"
 _LABELS = 24  # tokens of what is written around each text in a prompt
 
@@ -39,23 +41,32 @@ class Parents(NamedTuple):
         row = getattr(self, name)
         return "" if row is None else str(row["text"])
 
+    @property
+    def can_fuse(self) -> bool:
+        """Whether there are two texts, or one that was given as both and something found."""
+        if self.raw is None or self.synthetic is None:
+            return False
+        return bool(self.found) or self.raw["text"] != self.synthetic["text"]
+
 
 @dataclass(frozen=True)
 class Fusion:
     """`captions`: one fused text, of `raw` and the first caption of `synthetic`.
 
     Both are columns of text or of captions; `kind` is of which kind. `experts` are columns of
-    words that detectors, taggers and readers found, texts or lists of texts or captions; a
+    words that detectors, taggers and readers found, texts or lists of texts or captions: each
+    line of a text, each of the `tags` of a caption is one, and what is `unsure` is none; a
     mapping `{COLUMN: LABEL}` says what they are called. `concepts` is a column of them whose
     words are put behind the text, as NEVLP trains with.
 
     `by: rules` keeps the synthetic text and adds, in a sentence that says where it comes from,
     the names, places and numbers of the raw one that it lacks, and what experts found; see
-    `recaption.fusion_rules`. `by: llm` asks a `model` that runs here or a `server`, as for
-    `captioner`, after CapsFusion (Yu et al. 2023, arXiv:2310.20550) and, with experts, FuseCap
-    (Rotstein et al. 2023, arXiv:2305.17718), in words of our own. All texts together have
-    `text_tokens` tokens: the synthetic one at most half of them, experts a quarter, and the
-    raw one what is left, so that its tail is cut. The answer has at most `max_tokens`.
+    `recaption.fusion_rules`. It keeps its flags, and where nothing is added all of it. `by: llm`
+    asks a `model` that runs here or a `server`, as for `captioner`, after CapsFusion (Yu et al.
+    2023, arXiv:2310.20550) and, with experts, FuseCap (Rotstein et al. 2023, arXiv:2305.17718),
+    in words of our own. All texts together have `text_tokens` tokens: the synthetic one at most
+    half of them, experts a quarter, and the raw one what is left, so that its tail is cut. The
+    answer has at most `max_tokens`.
 
     An answer is taken if it was not cut, is at most `longer` times as long as the longer parent,
     says at least the share `names` of what the raw text names, and `words` of the synthetic one's
@@ -85,7 +96,14 @@ class Fusion:
     rows: int = 8
     batch_size: int | None = None
     max_side: ClassVar[int] = 28  # no picture is shown
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # a caption keeps its flags, tags and lines count one by one
+    needs: ClassVar[dict[str, str]] = {
+        "synthetic": "text",
+        "raw": "text",
+        "experts": "terms",
+        "concepts": "terms",
+        "scores": "score",
+    }
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -99,6 +117,7 @@ class Fusion:
             raise ValueError("scores are two columns: of the raw text and of the synthetic one")
         if self.longer < 1 or not (0 <= self.names <= 1 and 0 <= self.words <= 1):
             raise ValueError("longer must be at least 1, names and words from 0 to 1")
+        languages.language(self.language)  # raises for one that is not known
         if self.text_tokens < 32 or self.max_tokens < 1:
             raise ValueError("text_tokens must be at least 32, max_tokens at least 1")
         if self.by == LLM:
@@ -135,7 +154,7 @@ class Fusion:
             return {**shared, "by": _RULES}
         prompt = self._prompt
         asked = [prompt.label, prompt.text, self.text_tokens, self.max_tokens]
-        return {**shared, "by": asked, **self._writer.identity}
+        return {**shared, "by": [*asked, mllm.PLAIN], **self._writer.identity}
 
     @property
     def weights_digest(self) -> str | None:
@@ -161,18 +180,16 @@ class Fusion:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch[self.raw])
         parents = [self._parents(batch, place) for place in range(count)]
-        whole = [p for p in parents if p.raw is not None and p.synthetic is not None]
+        whole = [p for p in parents if p.can_fuse]
         said = iter(self._by_llm(whole) if self.by == LLM else whole)
         found: list[list[Row] | Exception] = []
         for place, given in enumerate(parents):
             if given.raw is None and given.synthetic is None:
                 found.append([])
-            elif given.raw is None or given.synthetic is None:
+            elif not given.can_fuse:
                 found.append([self._alone(given)])
             else:
-                one = next(said)
-                scores = [batch[name][place] for name in self.scores]
-                found.append(self._fused(given, one, scores))
+                found.append(self._fused(given, next(said), self._scores(batch, place)))
         return {captions.COLUMN: found}
 
     # Parents
@@ -182,16 +199,27 @@ class Fusion:
         raw = next(iter(captions.texts(batch[self.raw][place])), None)
         if raw is not None and not fusion_rules.without_noise(str(raw["text"])):
             raw = None
-        synthetic = next(
-            (
-                caption
-                for caption in captions.texts(batch[self.synthetic][place])
-                if self.kind in (None, caption["kind"]) and str(caption["text"]).strip()
-            ),
-            None,
-        )
+        told = captions.texts(batch[self.synthetic][place])
+        synthetic = next(filter(self._is_synthetic, told), None)
         concepts = [] if self.concepts is None else _listed(batch[self.concepts][place])
         return Parents(raw, synthetic, {k: v for k, v in found.items() if v}, concepts)
+
+    def _is_synthetic(self, caption: Row) -> bool:
+        return choice.counts(caption, self.kind, False) and bool(str(caption["text"]).strip())
+
+    def _scores(self, batch: dict[str, list[Any]], place: int) -> list[float | None]:
+        """The scores of the raw text and of the synthetic one: of a list, the one of that text."""
+        found: list[float | None] = []
+        for name, scores in zip((self.raw, self.synthetic), self.scores, strict=False):
+            value, score = batch[name][place], batch[scores][place]
+            if not isinstance(score, Sequence):
+                found.append(score)
+                continue
+            told = choice.scored(value, score)
+            if name == self.synthetic:
+                told = [one for one in told if self._is_synthetic(one.caption)]
+            found.append(told[0].score if told else None)
+        return found
 
     def _alone(self, given: Parents) -> Row:
         """What stands when there is one text: with what experts found, if they found anything."""
@@ -199,18 +227,17 @@ class Fusion:
         assert parent is not None
         if given.synthetic is None or not given.found:
             return self._enriched(captions.flagged(parent, SINGLE), given)
-        text = fusion_rules.by_rules(given.text("synthetic"), "", given.found, self.language)
-        return self._enriched(self._row(text, given, _RULES), given)
+        row = self._by_rules(given._replace(raw=None))
+        return self._enriched(captions.flagged(row, SINGLE) if row == parent else row, given)
 
     def _fused(
-        self, given: Parents, one: Said | Exception | Parents, scores: list[Any]
+        self, given: Parents, one: Said | Exception | Parents, scores: list[float | None]
     ) -> list[Row] | Exception:
         raw, synthetic = given.text("raw"), given.text("synthetic")
         if isinstance(one, Exception):
             return one
         if isinstance(one, Parents):
-            text = fusion_rules.by_rules(synthetic, raw, given.found, self.language)
-            return [self._enriched(self._row(text, given, _RULES), given)]
+            return [self._enriched(self._by_rules(given), given)]
         text = prompts.plain_answer(one.text)
         problem = fusion_rules.problem_of(text, raw, synthetic, self._bounds)
         problem = "cut" if one.is_cut else problem if text else "empty"
@@ -221,6 +248,17 @@ class Fusion:
         parent = given.raw if is_raw else given.synthetic
         assert parent is not None
         return [self._enriched(captions.flagged(parent, FALLBACK, problem), given)]
+
+    def _by_rules(self, given: Parents) -> Row:
+        """The synthetic caption, as it is where there is nothing to add, else with its flags."""
+        parent = given.synthetic
+        assert parent is not None
+        text = fusion_rules.by_rules(
+            given.text("synthetic"), given.text("raw"), given.found, self.language
+        )
+        if text == parent["text"]:
+            return parent
+        return captions.flagged(self._row(text, given, _RULES), *(parent["flags"] or ()))
 
     def _row(self, text: str, given: Parents, prompt: str, said: Said | None = None) -> Row:
         kind = None if given.synthetic is None else given.synthetic["kind"]
@@ -289,11 +327,17 @@ def _listed(value: Any) -> list[str]:
     if value is None:
         return []
     found = [value] if isinstance(value, str) else list(value)
-    texts = [one["text"] if isinstance(one, Mapping) else one for one in found]
-    return [str(text).strip() for text in texts if text is not None and str(text).strip()]
+    texts: list[str] = []
+    for one in found:
+        if not isinstance(one, Mapping):
+            texts += (one or "").splitlines()
+        elif UNSURE not in (one["flags"] or ()):
+            text = one["text"] or ""
+            texts += text.split(",") if one["kind"] == TAGS else text.splitlines()
+    return [text.strip() for text in texts if text.strip()]
 
 
-def _above(first: Any, second: Any) -> bool:
+def _above(first: float | None, second: float | None) -> bool:
     """Whether a score is higher than another; NULL is lower than any."""
-    values = [float("-inf") if value is None else float(value) for value in (first, second)]
+    values = [float("-inf") if value is None else value for value in (first, second)]
     return values[0] > values[1]

@@ -60,16 +60,26 @@ def _file(path: str) -> Any:
             text = stream.read()
         if path.endswith(".json"):
             return json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"glossary {path}: can't be read: {error}") from error
-    lines = [line.split("\t") for line in text.splitlines() if line.strip()]
-    if not lines or lines[0][0].strip() != "term" or len(lines[0]) < 2:
+    return _table(path, text)
+
+
+def _table(path: str, text: str) -> dict[str, dict[str, str]]:
+    cells = ([cell.strip() for cell in line.split("\t")] for line in text.splitlines())
+    lines = [(number, line) for number, line in enumerate(cells, 1) if any(line)]
+    first, heads = lines[0][1][:1] if lines else [], lines[0][1][1:] if lines else []
+    if first != ["term"] or not heads or len(set(heads)) < len(heads):
         raise ValueError(f"glossary {path}: its first line must be `term` and tags of languages")
-    heads = [head.strip() for head in lines[0][1:]]
-    table = {}
-    for line in lines[1:]:
-        cells = [cell.strip() for cell in line[1:]] + [""] * len(heads)
-        table[line[0].strip()] = dict(zip(heads, cells, strict=False))
+    table: dict[str, dict[str, str]] = {}
+    known: set[str] = set()
+    for number, (term, *words) in lines[1:]:
+        if any(words[len(heads) :]):
+            raise ValueError(f"glossary {path}:{number}: more cells than the first line has")
+        if term.casefold() in known:
+            raise ValueError(f"glossary {path}:{number}: the term {term!r} is there twice")
+        known.add(term.casefold())
+        table[term] = dict(zip(heads, words + [""] * len(heads), strict=False))
     return table
 
 

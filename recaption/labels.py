@@ -33,7 +33,7 @@ class LabelCaptions:
     of each label a name, or `{"name": …, "descriptions": […]}`, each description a sentence that
     may use `{name}`. `templates` use `{name}`, `{names}` (the plural), `{a_name}` or `{label}`.
     A label that the vocabulary lacks is used as it is with `unknown: label`, and gives no captions
-    with `unknown: nothing`.
+    with `unknown: nothing`. In a column of captions each is a label.
     """
 
     of: str = "caption"
@@ -43,6 +43,7 @@ class LabelCaptions:
     unknown: str = "label"
     language: str = "en"
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -80,7 +81,8 @@ class LabelCaptions:
         found = [
             captions.rows(
                 Caption(english.sentence(text), self.language, LABELLED, kind, prompt=_PROMPT)
-                for text, kind in self._texts(value)
+                for label in captions.texts(value)
+                for text, kind in self._texts(label["text"] or "")
             )
             for value in batch[self.of]
         ]

@@ -7,6 +7,7 @@ a ValueError with the names that come near. Nothing is downloaded.
 import difflib
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -225,6 +226,14 @@ def script_share(text: str, script: str) -> float | None:
         return None
     blocks = _BLOCKS.get(script, ())
     return sum(_block(sign) in blocks for sign in letters) / len(letters)
+
+
+def foreign_letters(text: str, scripts: Collection[str]) -> set[str]:
+    """The letters of a text, in small, that are of a known script but of none of these."""
+    own = {block for script in scripts for block in _BLOCKS.get(script, ())}
+    known = {block for blocks in _BLOCKS.values() for block in blocks} - own
+    letters = set(unicodedata.normalize("NFC", text).casefold())
+    return {sign for sign in letters if sign.isalpha() and _block(sign) in known}
 
 
 def chinese_script(text: str) -> str | None:

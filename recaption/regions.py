@@ -8,31 +8,35 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import files
+from filters import files, mllm
 from recaption import annotations, captions
 from recaption.annotations import Annotated, Box, Pictures, Thing
 from recaption.captions import LABELLED, Caption
 
-REGION = "region"
+REGION, EXPRESSION = captions.REGION, "expression"
 
 
 @dataclass(frozen=True)
 class RegionCaptions:
     """The boxes of a row's picture, each a caption of kind `region`, found by `source_key`.
 
+    A region's text is its category. Where the annotations say in words what a box shows, a caption
+    of kind `expression` with the same box follows.
+
     `annotations` is a file (`coco`) or folder (`voc`, `yolo`, `dota`, `masks`) beside the recipe,
     `classes` the names of its numbers. A row whose name is in no annotation has NULL, one of which
     they say that there is nothing has an empty list. Names are compared as paths without
     extension, then as file names where those are unique. Boxes become shares of the picture as it
     is displayed; they were drawn on the picture as stored, unless the size that they come with
-    says otherwise. What lies outside the picture is cut off.
+    says otherwise. What lies outside the picture is cut off. Of a picture whose annotations are
+    damaged that is the reason; others go on.
     """
 
     annotations: str
     format: str
     classes: str | None = None
     least_area: float = 0.0
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # categories are categories, damage is a reason
     reads: ClassVar[tuple[str, ...]] = ("source_key", "header")
     writes: ClassVar[pa.Schema] = captions.WRITES
 
@@ -65,13 +69,17 @@ class RegionCaptions:
         rows = zip(batch["source_key"], batch["header"], strict=True)
         return {captions.COLUMN: [self._captions(index.get(name), header) for name, header in rows]}
 
-    def _captions(self, found: Annotated | None, header: Any) -> list[captions.Row] | None:
-        if found is None:
-            return None
+    def _captions(
+        self, found: Annotated | ValueError | None, header: Any
+    ) -> list[captions.Row] | ValueError | None:
+        if not isinstance(found, Annotated):
+            return found
         return captions.rows(
-            Caption(thing.text or _words(thing.category), "en", LABELLED, REGION, box)
+            Caption(text, "en", LABELLED, kind, box)
             for thing, box in _displayed(found, header)
             if _area(box) > self.least_area
+            for kind, text in ((REGION, _words(thing.category)), (EXPRESSION, _plain(thing.text)))
+            if text
         )
 
 
@@ -85,7 +93,7 @@ class _Index:
             short = name.rpartition("/")[2]
             self._short[short] = None if short in self._short else name
 
-    def get(self, source_key: str) -> Annotated | None:
+    def get(self, source_key: str) -> Annotated | ValueError | None:
         name = annotations.stem(source_key.replace("\\", "/"))
         known = name if name in self._pictures else self._short.get(name.rpartition("/")[2])
         return None if known is None else self._pictures[known]
@@ -98,7 +106,12 @@ def _indexed(path: str, kind: str, classes: str | None) -> _Index:
 
 def _words(category: str) -> str:
     """`small-vehicle`, `tennis_court` as words."""
-    return " ".join(category.replace("_", " ").replace("-", " ").split())
+    return _plain(category.replace("_", " ").replace("-", " "))
+
+
+def _plain(text: str | None) -> str:
+    """A text as one line without control characters."""
+    return " ".join(mllm.readable(text or "").split())
 
 
 def _displayed(found: Annotated, header: Any) -> Sequence[tuple[Thing, Box]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from filters import served
-from filters.mllm import plain_text
+from filters.mllm import PLAIN, plain_text
 from filters.served import Answer, BadAnswer, Request, ServedError, Server
 from filters.served_kinds import after_thinking
 from recaption import glossaries
@@ -59,7 +59,7 @@ class ServedTranslator:
         return self.server.model
 
     def digest(self, source: Language, target: Language) -> str:
-        asked = [PROMPT.label, PROMPT.text, _ALONE, _AS_JSON if self.json else "", _GLOSSARY]
+        asked = [PROMPT.label, PROMPT.text, _ALONE, _AS_JSON if self.json else "", _GLOSSARY, PLAIN]
         return f"served {self.server.model} {json.dumps(asked)}"
 
     def translate(

@@ -8,7 +8,9 @@ than those that were measured. Nothing is downloaded.
 import hashlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,13 +67,25 @@ class Shipped:
 
     def prepare(self, source: Language, target: Language) -> None:
         """Load a direction. Raises ValueError when it is not there or not the one meant."""
-        _model(f"{source.base}-{target.base}")
+        direction = f"{source.base}-{target.base}"
+        _thread(os.getpid()).submit(_model, direction, os.getpid()).result()
 
     def translate(
         self, texts: Sequence[str], source: Language, target: Language
     ) -> list[Translation | Exception]:
-        model = _model(f"{source.base}-{target.base}")
-        return [_translated(model, text) for text in texts]
+        direction = f"{source.base}-{target.base}"
+        return [*_thread(os.getpid()).submit(_translations, direction, texts).result()]
+
+
+@cache
+def _thread(process: int) -> ThreadPoolExecutor:
+    """The thread of this process that runs the engine, which crashes when threads come and go."""
+    return ThreadPoolExecutor(1, "shipped-translator")
+
+
+def _translations(direction: str, texts: Sequence[str]) -> list[Translation]:
+    model = _model(direction, os.getpid())
+    return [_translated(model, text) for text in texts]
 
 
 def _translated(model: Any, text: str) -> Translation:
@@ -84,7 +98,7 @@ def _translated(model: Any, text: str) -> Translation:
 
 
 @cache
-def _model(direction: str) -> Any:
+def _model(direction: str, process: int) -> Any:
     return importlib.import_module(f"{_PACKAGE}._native").NativeDirection(str(_folder(direction)))
 
 

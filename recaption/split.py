@@ -17,7 +17,8 @@ _CUT = "cut"  # a flag of the end of a caption alone
 class SplitCaptions:
     """The sentences of the captions in `of`, in their order, each of kind `sentence`.
 
-    `of` is a column of text or of captions. A sentence of more than `most_words` words is cut at
+    `of` is a column of text or of captions; those of kind `tags` are no sentences and left out. A
+    sentence of more than `most_words` words is cut at
     clauses; one with fewer than `least_words` is left out, and so is what was there before, word
     for word. `most` is how many a row keeps, the first ones. A sentence has language, origin,
     box, model, prompt and flags of its caption (`cut` is the last one's alone), and its tokens
@@ -29,7 +30,8 @@ class SplitCaptions:
     most_words: int = 50
     most: int | None = None
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # tags are left out
+    needs: ClassVar[dict[str, str]] = {"of": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -56,7 +58,7 @@ class SplitCaptions:
     def _sentences(self, value: Any) -> list[Row]:
         found: dict[str, Row] = {}
         for caption in captions.texts(value):
-            for sentence in self._of_caption(caption):
+            for sentence in () if caption["kind"] == captions.TAGS else self._of_caption(caption):
                 found.setdefault(sentence["text"] or "", sentence)
         return list(found.values())[: self.most]
 

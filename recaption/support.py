@@ -67,6 +67,7 @@ class Supported:
     batch_size: int = 32
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"of": "text", "experts": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -149,6 +150,7 @@ class Support:
     batch_size: int = 32
 
     version: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"text": "text", "experts": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [
             ("support_min", pa.float32()),

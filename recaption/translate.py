@@ -116,7 +116,6 @@ class Translate:
 
     version: ClassVar[int] = 1
     writes: ClassVar[pa.Schema] = captions.WRITES
-    needs: ClassVar[dict[str, str]] = {"of": "text"}
 
     def __post_init__(self) -> None:
         said = (self.to,) if isinstance(self.to, str) else tuple(self.to)
@@ -130,6 +129,10 @@ class Translate:
             raise ValueError("round_trip_limit must be from 0 to 100, similar_limit from -1 to 1")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.of == "caption" and self._source is not None and not self._pairs_of_languages():
+            raise ValueError(
+                f"to: all is in {self.source} already; say in `source` what language texts are in"
+            )
         self._settle_engine()
         if self.engine in (APERTIUM, SHIPPED):  # whose pairs are known without a model
             self._check_pairs()
@@ -158,6 +161,12 @@ class Translate:
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.of,) if self._source is not None else (self.of, self.source)
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """What columns must hold: where all is in one language, captions that may say another."""
+        is_same = self._source is not None and not self._pairs_of_languages()
+        return {"of": "captions" if is_same else "text", "source": "text"}
 
     @property
     def may_lack(self) -> tuple[str, ...]:
@@ -224,7 +233,7 @@ class Translate:
     def _given(self, caption: Row, own: str | None) -> tuple[Row, Language | ValueError]:
         """A caption with its language, or why that is not known."""
         said = caption["language"] or own
-        if said is None:
+        if not isinstance(said, str):
             return caption, ValueError("the caption's language is not known")
         try:
             return caption, language(said)
@@ -333,11 +342,15 @@ class Translate:
     def _pairs(self) -> list[Direction]:
         """The pairs that are asked for; where a column says the source, those that there are."""
         if self._source is not None:
-            return [(self._source, t) for t in self._targets if not _same(self._source, t)]
+            return self._pairs_of_languages()
         if self.engine in (APERTIUM, SHIPPED):
             supports = self._way.engine.supports
             return [(s, t) for s in languages.known() for t in self._targets if supports(s, t)]
         return [(language("en"), target) for target in self._targets]
+
+    def _pairs_of_languages(self) -> list[Direction]:
+        source = self._source
+        return [(source, t) for t in self._targets if source and not _same(source, t)]
 
     def _check_pairs(self) -> None:
         if self._source is None:

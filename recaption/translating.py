@@ -18,7 +18,8 @@ from recaption.engines import Engine, Translation
 from recaption.glossaries import Glossary
 from recaption.languages import Language
 
-VERSION = 1
+VERSION = 2  # what has no letter is not translated
+_KEPT = 1  # of keys in the store: what engines are asked
 PLACEHOLDER = "placeholder"
 """The flag of a translation whose engine lost a term's stand-in: it is of the open text."""
 Found = Translation | Exception
@@ -49,10 +50,14 @@ class _Kept:
 def translated(
     way: Way, texts: Sequence[str], source: Language, target: Language
 ) -> dict[str, Found]:
-    """What becomes of each text, or the reason why nothing does. Equal texts are one."""
+    """What becomes of each text, or the reason why nothing does. Equal texts are one.
+
+    A text or a sentence without a letter is its own translation, but for terms of the glossary.
+    """
     parts = {text: _parts(way, text, source) for text in texts}
     wanted = list(dict.fromkeys(part for found in parts.values() for part in found))
-    known = _by_part(way, wanted, source, target)
+    known: dict[str, Found] = {p: _own(way, p, target) for p in wanted if not _has_letters(p)}
+    known |= _by_part(way, [p for p in wanted if p not in known], source, target)
     between = " " if target.has_words else ""
     return {
         text: _joined([known[part] for part in found], between) for text, found in parts.items()
@@ -60,9 +65,18 @@ def translated(
 
 
 def _parts(way: Way, text: str, source: Language) -> list[str]:
-    if not way.by_sentence:
+    if not way.by_sentence or not _has_letters(text):
         return [text]
     return sentences.split(text, source.tag) or [text]
+
+
+def _has_letters(text: str) -> bool:
+    return any(map(str.isalpha, text))
+
+
+def _own(way: Way, text: str, target: Language) -> Translation:
+    hidden = glossaries.hide(way.glossary, text, target)
+    return Translation(glossaries.show(*hidden) or text)
 
 
 def _by_part(
@@ -118,7 +132,7 @@ def _store(_pid: int, path: str) -> Store:
 
 
 def _key(digest: str, source: Language, target: Language, text: str) -> bytes:
-    parts = ["translation", VERSION, digest, source.tag, target.tag, text]
+    parts = ["translation", _KEPT, digest, source.tag, target.tag, text]
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 

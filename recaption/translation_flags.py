@@ -15,7 +15,7 @@ from recaption import languages, translation_codes, translation_words
 from recaption.glossaries import HIDDEN
 from recaption.languages import Language
 
-VERSION = 1
+VERSION = 2  # `lost`
 _DENSITY = {"zh": 0.4, "yue": 0.4, "ja": 0.5, "ko": 0.55, "th": 0.9}
 """Characters for one of English, about; 1 for all others."""
 _FEWEST, _MOST, _SHORT = 0.33, 3.0, 6
@@ -35,6 +35,9 @@ _DIGITS = re.compile(r"\d+(?:[.,'\u00a0\u202f]\d+)*")
 _NO_CENTS = re.compile(r"[.,]00?$")
 _NUMERALS = "一二三四五六七八九十百千万"
 _SMALL = frozenset(map(str, range(2, 13)))
+_EMOJI = re.compile(
+    r"[\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55\U0001f000-\U0001f3fa\U0001f400-\U0001faff]"
+)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NO_NAMES = """
 monday tuesday wednesday thursday friday saturday sunday january february march april may june
@@ -165,6 +168,14 @@ def has_leftover(pair: Pair) -> bool:
     return is_left and not was_there
 
 
+def has_lost_signs(pair: Pair) -> bool:
+    """Whether an emoji is lost, or a letter of a script that neither language is written in."""
+    scripts = (pair.source_language.script, pair.target_language.script)
+    letters = languages.foreign_letters(pair.source, scripts)
+    lost = letters - languages.foreign_letters(pair.target, scripts)
+    return bool(lost) or not set(_EMOJI.findall(pair.source)) <= set(_EMOJI.findall(pair.target))
+
+
 def is_trailing_off(pair: Pair) -> bool:
     """Whether it ends in dots where the source does not."""
     ends = ("…", "...", "……")
@@ -182,8 +193,10 @@ CHECKS: dict[str, Callable[[Pair], bool]] = {
     "loop": has_loop,
     "leftover_token": has_leftover,
     "cut": is_trailing_off,
+    "lost": has_lost_signs,
 }
-"""What is looked at; more flags come from engines, glossaries and other models."""
+"""What is looked at, as each function says; more flags come from engines, glossaries and other
+models."""
 
 
 @cache

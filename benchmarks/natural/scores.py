@@ -55,8 +55,10 @@ def text_only(texts: list[str]) -> dict[str, Array]:
 
 
 def numbers(values: list[Any]) -> Array:
-    """A column with -inf for NULL, which passes no condition."""
-    return np.array([-np.inf if value is None else value for value in values], np.float64)
+    """A column with -inf for NULL or a reason, which pass no condition."""
+    is_none = [value is None or isinstance(value, Exception) for value in values]
+    found = [-np.inf if none else value for value, none in zip(values, is_none, strict=True)]
+    return np.array(found, np.float64)
 
 
 def _rewarded(weights: str, own: dict[str, list[Array]]) -> Array:

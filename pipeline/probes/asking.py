@@ -34,12 +34,14 @@ Values = dict[str, list[Any]]
 class Asking:
     """Scores pairs in a folder of its own.
 
-    Mutable: `reasons` counts why values are missing, by the first word.
+    Mutable: `reasons` counts why values are missing, by the first word; `learnt` holds by its
+    path what fitted scorers have learnt.
     """
 
     root: str
     max_pixels: int
     reasons: Counter[str] = field(default_factory=Counter)
+    learnt: dict[str, bytes] = field(default_factory=dict)
     _shard: pool.Shard | None = None
 
     def blocks(self, pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
@@ -53,8 +55,7 @@ class Asking:
 
         Reasons for missing values are not counted when the pairs will be asked about again.
         """
-        shard = self._shard
-        assert shard is not None
+        shard = self.shard
         try:
             score_shard(shard, ScoreJob(self.root, tuple(chain), self.max_pixels))
         except CurationError:
@@ -68,6 +69,12 @@ class Asking:
             said = (text for text in table[columns.error_column].to_pylist() if text is not None)
             self.reasons.update(text.partition(":")[0] for text in said)
         return {name: values_of(table[name]) for name in columns.schema.names}
+
+    @property
+    def shard(self) -> pool.Shard:
+        """The pairs of the block as a shard of a pool."""
+        assert self._shard is not None
+        return self._shard
 
     def clear(self) -> None:
         """Remove the pool and its columns, and the folder if nothing else is there."""
@@ -95,6 +102,8 @@ class Asking:
         self._shard = pool.write_base(
             self.root, pool.shard_name(0, 1), table, storage.size(path), ""
         )
+        for place, data in self.learnt.items():
+            storage.write_atomic(place, data)
 
     def _extension(self, data: bytes) -> str:
         """By the format; of what is no picture any, and its decoding says why."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.instances import Instance
+from pipeline.probes import fitted
 from pipeline.probes.asking import Asking
 from pipeline.probes.drawing import Scene
 from pipeline.probes.questions import Answer, Asked, Grid, Pair, Picture, Question, option_scores
@@ -38,6 +39,8 @@ class Judge:
         self._seen: dict[str, Vectors | None] = {}
         self._read: dict[str, Vectors | None] = {}
         self._encoder = subject.encoder
+        self.fitted: dict[str, int] = {}
+        """The scorers that were fitted on pairs, and on how many."""
 
     @property
     def way(self) -> str:
@@ -52,6 +55,11 @@ class Judge:
     def clear(self) -> None:
         """Remove what was written to ask; paid answers stay."""
         self._asking.clear()
+
+    def fit(self, pairs: Sequence[Pair]) -> None:
+        """Have scorers that learn from a pool learn from some of these pairs."""
+        if pairs:
+            self.fitted = fitted.fit(self._asking, self._subject.chain, pairs)
 
     def learn(self, pictures: Iterable[Picture], texts: Iterable[str]) -> None:
         """Have the vectors of all that will be asked about, if there are any: each costs once."""

@@ -15,6 +15,7 @@ from pipeline.manifest import versions
 from pipeline.probes.classes import BabelFiles, babel_probe, classification_probe
 from pipeline.probes.config import Babel, ProbesConfig, load_probes
 from pipeline.probes.drawn import DRAWN
+from pipeline.probes.fitted import pairs_of
 from pipeline.probes.judge import Judge
 from pipeline.probes.measuring import Outcome, ask, everything
 from pipeline.probes.page import probe_page
@@ -39,6 +40,7 @@ def probe_score(named: Named, questions: str | None, out: str) -> tuple[Subject,
         probes = [make() for make in ready]
         judge = Judge(subject, root, lowest=config.lowest)
         try:
+            judge.fit(pairs_of(probes))
             judge.learn(*everything(probes))
             outcomes = [_asked(probe, judge) for probe in probes]
         finally:
@@ -64,6 +66,7 @@ def _record(
         "scorer": subject.identity(),
         "better": "low" if config.lowest else "high",
         "scored_by": judge.way,
+        "fitted": judge.fitted,
         "limit": config.limit,
         "no_value": judge.reasons,
         "versions": versions(),

@@ -1,7 +1,8 @@
 """The score that is probed: a scorer, with whatever must be measured before it.
 
 Everything that can be wrong with it is said before a picture is drawn: that it is not known, that
-it reads what a probe does not have, or that it looks at more than one pair.
+it reads what a probe does not have, or that it compares the rows of a pool. One that learns from
+a pool is fitted on the pairs of the probe.
 """
 
 import dataclasses
@@ -175,15 +176,19 @@ def _closure(last: Instance, made: Iterable[Instance]) -> tuple[Instance, ...]:
 
 
 def _check(name: str, chain: Sequence[Instance]) -> None:
-    """Raise RecipeError unless the scorers need nothing but single pairs of image and caption."""
+    """Raise RecipeError unless the scorers need nothing but pairs of image and caption.
+
+    To be fitted, they may need many of them.
+    """
     for instance in chain:
-        if instance.looks_at_pool:
+        if instance.is_global:
             raise RecipeError(
                 f"scorer {instance.name!r} looks at a whole pool; a probe has single pairs of"
                 " image and caption alone"
             )
     read = {column for instance in chain for column in instance.scorer.reads}
-    others = sorted((read & set(base_types())) - {CAPTION})
+    learnt = {column for instance in chain for column in instance.fit_reads}
+    others = sorted(((read | learnt) & set(base_types())) - {CAPTION})
     if others:
         raise RecipeError(
             f"scorer {name!r} reads {', '.join(others)}; a probe has images and captions alone"
@@ -222,7 +227,7 @@ def _encoder(
 ) -> Instance | None:
     """A lone scorer of pairs that can write its vectors, doing so."""
     kind = type(chain[-1].scorer)
-    if len(chain) > 1 or not set(_VECTORS) <= set(known_parameters(kind)):
+    if len(chain) > 1 or chain[-1].is_fitted or not set(_VECTORS) <= set(known_parameters(kind)):
         return None
     asking = dataclasses.replace(entry, params={**entry.params, **_VECTORS})
     return _needed(recipe, [asking], root)[-1]

@@ -57,7 +57,21 @@ def lines(outcomes: Sequence[Outcome]) -> list[str]:
 
 def notices(record: Mapping[str, Any], outcomes: Sequence[Outcome]) -> list[str]:
     """What a reader must know before the figures."""
-    return [*_about_drawings(outcomes), *_about_values(record, outcomes), *_about_files(outcomes)]
+    return [
+        *_about_fits(record),
+        *_about_drawings(outcomes),
+        *_about_values(record, outcomes),
+        *_about_files(outcomes),
+    ]
+
+
+def _about_fits(record: Mapping[str, Any]) -> list[str]:
+    return [
+        f"The scorer {name} learns from a pool before it scores. Here it was fitted on"
+        f" {rows:,} of the pairs of this probe, true and false ones: what depends on that is"
+        " not what a build gives."
+        for name, rows in record["fitted"].items()
+    ]
 
 
 def _about_drawings(outcomes: Sequence[Outcome]) -> list[str]:

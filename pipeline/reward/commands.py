@@ -23,6 +23,7 @@ def train(
     from pipeline.reward import train as training
     from pipeline.reward.card import CARD
     from pipeline.reward.cross_training import MODEL
+    from pipeline.reward.use import line_for
 
     folder = os.path.abspath(out)
     card = training.train_reward(config, folder)
@@ -34,6 +35,7 @@ def train(
             typer.echo(f"{told}: pairwise accuracy {value:.3f} ({low:.3f} to {high:.3f})")
     typer.echo(f"weights: {os.path.join(folder, MODEL if is_cross else training.WEIGHTS)}")
     typer.echo(f"card: {os.path.join(folder, CARD)}")
+    typer.echo(f"in a recipe: {line_for(config, folder)}")
 
 
 @app.command()

@@ -229,12 +229,29 @@ class RewardConfig(Configuration):
     """Which images are held out."""
 
 
+_NOT_OF = {
+    "linear": ("rank", "hidden"),
+    "mlp": ("rank",),
+    "side": ("hidden",),
+    "tokenwise": ("rank", "hidden", "blocks"),
+}
+"""Parameters of a head that its kind does not have."""
+
 Kind = TypeVar("Kind", bound=Configuration)
 
 
 def load_config(path: str) -> RewardConfig:
     """The configuration in a local file; raises RecipeError with everything that is wrong in it."""
-    return read_configuration(path, RewardConfig)
+    config = read_configuration(path, RewardConfig)
+    head = config.head
+    problems = [
+        Problem(f"head: a head of kind {head.kind!r} has no {name!r}", ("head", name), True)
+        for name in _NOT_OF[head.kind]
+        if name in head.model_fields_set
+    ]
+    if problems:
+        raise config._document.error(problems)
+    return config
 
 
 def read_configuration(path: str, kind: type[Kind]) -> Kind:

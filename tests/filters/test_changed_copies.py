@@ -24,6 +24,7 @@ def batch() -> dict[str, list[Any]]:
     return {"image": images, "caption": list(TEXTS), "text_boxes": list(BOXES)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("model", ["clip", "siglip", "embedded"])
 def test_a_batch_may_hold_what_was_prepared_before_in_place_of_images(models, kind, model):

@@ -40,6 +40,11 @@ def test_values_depend_on_no_companions(models, kind):
         assert consistency([images[i]], [TEXTS[i]], model=model) == [together[i]]
 
 
+def test_long_captions_are_flagged():
+    given = {"image": [photo(0), photo(1)], "caption": ["a cat " * 400, "a cat"]}
+    assert ClipConsistency()(given)["consistency_truncated"] == [True, False]
+
+
 def test_nothing_read_no_pictures_and_tiny_ones():
     assert consistency([]) == []
     assert consistency([photo(0)], [" "]) == [None]

@@ -43,6 +43,7 @@ def calibration_error(odds: Any, is_wrong: Any) -> float:
     return float(sum(errors) / len(odds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.3, 0.6, 1.0])
 def test_it_is_calibrated(shape: str, share: float) -> None:

@@ -26,6 +26,9 @@ def test_it_is_that_of_the_mirrored_image(model: str) -> None:
     expected = ClipScore(model)({"image": turned, "caption": texts})["clip_score"]
     found = Mirrored(model)({"image": images, "caption": texts})["mirrored_score"]
     assert found == expected
+    assert Mirrored(model)({"image": images[:2], "caption": ["a dog", "a dog " * 400]})[
+        "mirrored_truncated"
+    ] == [False, True]
     assert found[1] is None
     assert found != ClipScore(model)({"image": images, "caption": texts})["clip_score"]
 

@@ -160,6 +160,8 @@ def test_no_memory_makes_the_halved_batch_a_smaller_one_for_the_model(llava):
         ('he said "no" and “yes”', "he said 'no' and 'yes'"),
         ("half \ud83d a pair", "half a pair"),
         ("größe 猫 🐈", "größe 猫 🐈"),
+        ("a\u200bb\u200ec\u202ed\u2066e\ufefff\U000e0041g", "a b c d e f g"),
+        ("می\u200cخواهم 👩\u200d🚀", "می\u200cخواهم 👩\u200d🚀"),
         ("[unused7] and SPECIAL", "and"),
         ("", ""),
     ],

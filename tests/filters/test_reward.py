@@ -53,11 +53,30 @@ def test_it_encodes_by_itself_as_if_vectors_were_stored(embedded_head):
     stored = ClipScore(embeddings=True)(pairs)
     direct = RewardScore(embedded_head, image="image", text="caption")
     assert direct.reads == ("image", "caption")
-    assert direct(pairs) == RewardScore(embedded_head)(stored)
+    expected = RewardScore(embedded_head)(stored)
+    assert direct(pairs) == {**expected, "reward_truncated": [False, False]}
     # Half precision costs the cosine three digits.
     assert direct(pairs)["reward"] == pytest.approx(
         [10 * c for c in stored["clip_score"]], abs=2e-2
     )
+
+
+def test_captions_longer_than_the_encoder_reads_are_flagged(embedded_head):
+    image = np.zeros((64, 64, 3), np.uint8)
+    direct = RewardScore(embedded_head, image="image", text="caption")
+    assert direct.writes.field("reward_truncated").type == pa.bool_()
+    batch = {"image": [image] * 2, "caption": ["a cat " * 400, "a cat"]}
+    assert direct(batch)["reward_truncated"] == [True, False]
+    assert RewardScore(embedded_head).writes.names == ["reward"]  # clip_truncated says it
+
+
+def test_what_it_needs_depends_on_where_vectors_come_from(embedded_head):
+    stored = RewardScore(embedded_head)
+    assert stored.needs == {"clip_image": "numbers", "clip_text": "numbers"}
+    named = RewardScore(embedded_head, image="a", text="b")
+    assert named.needs == {"image": "numbers", "text": "numbers"}
+    assert RewardScore().needs == {"caption": "text"}
+    assert RewardScore(text="title").needs == {"text": "text"}
 
 
 def test_weights_of_another_encoder_are_refused(tmp_path, embedded_head):

@@ -116,7 +116,7 @@ def test_other_files_are_refused(tmp_path):
         read_head(str(noise))
     plain = tmp_path / "plain"
     save_file(reward_files.linear(), plain)
-    with pytest.raises(ValueError, match="holds no reward head"):
+    with pytest.raises(ValueError, match="holds no reward head: it has no `reward` metadata"):
         read_head(str(plain))
     other = tmp_path / "other"
     save_file(reward_files.linear(), other, {"reward": json.dumps([1])})

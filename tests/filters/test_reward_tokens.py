@@ -9,6 +9,7 @@ from filters.reward import RewardScore
 from filters.tokens import Words
 from tests import pictures
 from tests.filters import reward_files
+from tests.filters.test_tuned_heads import write as write_heads
 from tests.filters.tiny_models import save_model
 
 PARTS = (2, 1)
@@ -106,7 +107,7 @@ def test_encoders_without_words_and_patches_are_refused(tmp_path):
     reward_tokens.check(ClipScore())
     reward_tokens.check(ClipScore(save_model(tmp_path / "clip")))
     with pytest.raises(ValueError, match="does not know other heads"):
-        reward_tokens.check(ClipScore(weights="heads.safetensors"))
+        reward_tokens.check(ClipScore(weights=write_heads(tmp_path / "heads")))
     with pytest.raises(ValueError, match="projects no patches"):
         reward_tokens.check(ClipScore(save_model(tmp_path / "m", "siglip")))
     with pytest.raises(ValueError, match="`merge` joins them"):
@@ -117,6 +118,7 @@ def shipped(pairs):
     return RewardScore()(pairs)["reward"]
 
 
+@pytest.mark.slow
 def test_the_shipped_head_scores_pixels_and_captions():
     scorer = RewardScore()
     scorer.prepare()
@@ -126,7 +128,7 @@ def test_the_shipped_head_scores_pixels_and_captions():
     photo, other = pictures.photo(0), pictures.photo(1)
     pairs = {"image": [photo, other, photo], "caption": ["a red car", "...", "a cat on a mat"]}
     first, nothing, last = shipped(pairs)
-    assert nothing is None  # nothing is read of it
+    assert nothing is tokens.UNREAD
     assert shipped({"image": [photo], "caption": ["a red car"]}) == [first]
     assert shipped({"image": [photo], "caption": ["a cat on a mat"]}) == [last]
     assert shipped({"image": [], "caption": []}) == []
@@ -170,6 +172,29 @@ def test_it_is_small():
     assert reward_head.head_path(reward_head.SHIPPED).stat().st_size < 2_000_000
 
 
-def test_stored_vectors_are_not_enough():
-    with pytest.raises(ValueError, match="look at patches and words of encoder 'embedded'"):
-        RewardScore(image="clip_image", text="clip_text").prepare()
+@pytest.mark.parametrize("text", ["\x00", ".", "\N{FACE WITH TEARS OF JOY}"])
+def test_the_reason_is_told_where_nothing_is_read(text):
+    (found,) = shipped({"image": [pictures.photo(0)], "caption": [text]})
+    assert isinstance(found, ValueError)
+    assert str(found) == "nothing is read in the text"
+
+
+def test_captions_of_more_words_than_are_read_are_flagged():
+    words = [f"thing{n}" for n in range(tokens.MOST_WORDS + 1)]
+    pairs = {"image": [pictures.photo(0)] * 2, "caption": [" ".join(words), " ".join(words[1:])]}
+    assert RewardScore()(pairs)["reward_truncated"] == [True, False]
+
+
+def test_stored_vectors_are_not_enough(tmp_path):
+    for weights in (reward_head.SHIPPED, write(tmp_path / "h")):
+        with pytest.raises(ValueError, match="look at patches and words of encoder"):
+            RewardScore(weights, image="clip_image", text="clip_text")
+
+
+def test_heads_that_look_at_words_read_pixels_by_default(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(reward_head.head_path(reward_head.SHIPPED).read_bytes())
+    mine = RewardScore(str(path))
+    assert mine.reads == ("image", "caption")
+    pairs = {"image": [pictures.photo(0)], "caption": ["a red car"]}
+    assert mine(pairs) == RewardScore()(pairs)

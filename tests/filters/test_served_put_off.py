@@ -23,6 +23,7 @@ def of(server: ModelServer, **options: object) -> Server:
     return Server((server.url,), "tiny", kind="openai", attempts=2, backoff=0.001, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "kind"), [(failing(500, "no"), ServerFailed), (Action(wait_s=1), TimedOut)]
 )
@@ -63,6 +64,7 @@ def test_where_nothing_is_kept_it_is_the_row_s_at_once():
     assert "run again" not in str(error)
 
 
+@pytest.mark.slow
 def test_refusals_and_servers_that_are_down_are_not_counted(tmp_path):
     keep(str(tmp_path))
     with serve(ECHO, by_prompt={"bad": failing(400, "no")}) as model:

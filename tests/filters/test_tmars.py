@@ -57,15 +57,17 @@ def test_a_score_is_that_of_clip_for_the_masked_picture(models, kind):
     scorer = MaskedClipScore(model=model)
     values = scorer({"image": images, "text_boxes": boxes, "caption": texts})
     painted = [masked(i, b) for i, b in zip(images, boxes, strict=True)]
-    expected = ClipScore(model=model)({"image": painted, "caption": texts})["clip_score"]
-    assert values == {"tmars_score": expected}
+    of_clip = ClipScore(model=model)({"image": painted, "caption": texts})
+    expected, cut = of_clip["clip_score"], of_clip["clip_truncated"]
+    assert values == {"tmars_score": expected, "tmars_truncated": cut}
     assert expected[2] is None
     assert scorer.identity == {**ClipScore(model=model).identity, "clip": ClipScore.version}
     assert scorer.weights_digest == ClipScore(model=model).weights_digest
 
 
 def test_no_pictures_and_wrong_parameters():
-    assert MaskedClipScore()({"image": [], "text_boxes": [], "caption": []}) == {"tmars_score": []}
+    nothing = MaskedClipScore()({"image": [], "text_boxes": [], "caption": []})
+    assert nothing == {"tmars_score": [], "tmars_truncated": []}
     assert MaskedClipScore(text="title").reads == ("image", "text_boxes", "title")
     with pytest.raises(ValueError, match="needs `pretrained`"):
         MaskedClipScore(model="ViT-B-32")

@@ -44,7 +44,14 @@ def test_long_texts_are_flagged(scorer):
     batch = {"image": [photo(1)] * 3, "caption": ["", "a dog", "a dog near the house " * 200]}
     found = scorer(batch, scorer.fit(rows_of(TEXTS)))
     assert found["filip_truncated"] == [False, False, True]
-    assert [score is None for score in found["filip_score"]] == [True, False, False]
+    assert [score is tokens.UNREAD for score in found["filip_score"]] == [True, False, False]
+
+
+@pytest.mark.parametrize("text", ["\x00", ".", "\N{FACE WITH TEARS OF JOY}"])
+def test_the_reason_is_told_where_nothing_is_read(text):
+    scorer = TokenWise()
+    found = scorer({"image": [photo(1)], "caption": [text]}, scorer.fit(rows_of(TEXTS)))
+    assert str(found["filip_score"][0]) == "nothing is read in the text"
 
 
 def test_the_formulas():
@@ -145,7 +152,9 @@ def test_companions_make_no_difference(scorer):
     for i in range(5):
         alone = scorer({"image": [images[i]], "caption": [texts[i]]}, fitted)
         assert {n: v[0] for n, v in alone.items()} == {n: v[i] for n, v in together.items()}
-    assert {n for n, v in together.items() if v[1] is not None} == {"filip_truncated"}
+    assert together["filip_score"][1] is tokens.UNREAD
+    told = {n for n, v in together.items() if v[1] is not None}
+    assert told == {"filip_score", "filip_truncated"}
     assert all(values[3] is not None for values in together.values())
 
 

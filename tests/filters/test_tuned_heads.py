@@ -52,15 +52,15 @@ def test_they_count_by_content(tmp_path):
 )
 def test_what_is_no_heads_file_is_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        ClipScore(weights=write(tmp_path / "h", **changes)).prepare()
+        ClipScore(weights=write(tmp_path / "h", **changes))  # before anything is read
 
 
 def test_missing_damaged_or_for_another_model(tmp_path):
     with pytest.raises(ValueError, match="no such file; `pairmill filter train` makes one"):
-        ClipScore(weights=str(tmp_path / "none")).prepare()
+        ClipScore(weights=str(tmp_path / "none"))
     (tmp_path / "x").write_bytes(b"x" * 100)
     with pytest.raises(ValueError, match="is no safetensors file"):
-        ClipScore(weights=str(tmp_path / "x")).prepare()
+        ClipScore(weights=str(tmp_path / "x"))
     with pytest.raises(ValueError, match="weights are heads for 'embedded'"):
         ClipScore(model="ViT-B-32", pretrained="openai", weights="x")
 

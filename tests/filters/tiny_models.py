@@ -99,6 +99,9 @@ def save_model(folder: Path, kind: str = "clip", seed: int = 0) -> str:
     custom = parts.pop("custom_text", False)
     make = CoCa if "multimodal_cfg" in parts else CustomTextCLIP if custom else CLIP
     state = make(**parts).state_dict()
+    for name, tensor in state.items():
+        if name.endswith("text_decoder.text_projection"):  # which open_clip leaves as it finds it
+            tensor.normal_(std=0.1)
     save_file(
         {name: v.contiguous().clone() for name, v in state.items()}, folder / "model.safetensors"
     )

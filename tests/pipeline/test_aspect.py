@@ -154,6 +154,7 @@ def test_every_shard_has_pictures_of_one_size(make_build):
     assert written == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "problem"),
     [

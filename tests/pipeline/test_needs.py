@@ -65,6 +65,9 @@ FITS = {
     "number": {"width", "score", "is_new", "nothing"},
     "numbers": {"boxes", "vector", "wide", "shape", "nothing"},
     "texts": {"words", "nothing"},
+    "score": {"width", "score", "is_new", "boxes", "vector", "wide", "shape", "nothing"},
+    "terms": {"caption", "long", "coded", "captions", "words", "nothing"},
+    "captions": {"captions", "nothing"},
 }
 
 
@@ -79,6 +82,13 @@ def test_columns_of_every_type(column):
         else:
             wanted = f"`{parameter}`: a column of {NEEDS[need]} is needed"
             assert problem == (parameter, f"{wanted}, and {column!r} holds {TYPES[column]}")
+
+
+@pytest.mark.parametrize("need", ["score", "terms", "captions"])
+@pytest.mark.parametrize("column", TYPES)
+def test_columns_that_may_be_of_several_types(monkeypatch, need, column):
+    monkeypatch.setattr(Needy, "needs", {"text": need})
+    assert (need_problem(Needy(text=column), TYPES) is None) == (column in FITS[need])
 
 
 def test_each_of_several_columns_is_looked_at():
@@ -120,7 +130,7 @@ def test_needs_that_make_no_sense_are_refused(monkeypatch, needs, message):
 
 
 FILTERS = [name for name, target in catalog.SCORERS.items() if target.startswith("filters.")]
-OTHERWISE = {"noise", "reward", "frequency"}  # the `of` of frequency is a choice of words
+OTHERWISE = {"noise", "frequency"}  # the `of` of frequency is a choice of words
 
 
 @pytest.mark.parametrize("name", sorted(set(FILTERS) - OTHERWISE))
@@ -132,6 +142,7 @@ def test_every_scorer_says_what_it_needs_of_the_columns_it_is_told(name):
     named = {field.name for field in fields if field.default in known}
     named |= {field.name for field in fields if field.name in ("boxes", "labels", "ocr_text")}
     needs = getattr(kind, "needs", {})
+    needs = kind().needs if isinstance(needs, property) else needs
     assert named <= set(needs)
     assert set(needs.values()) <= set(NEEDS)
     json.dumps(needs)

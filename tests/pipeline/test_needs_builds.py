@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import RecipeError
 from tests.conftest import RECIPE
+from tests.filters import reward_files
 
 HEAD = RECIPE.partition("score:")[0]
 
@@ -49,6 +50,16 @@ def refused(make_build, score, columns=""):
             "recipe.yaml:5:20",
             "`boxes`: a column of vectors is needed, and 'width' holds int32",
         ),
+        (
+            "  image: {}\n  reward: {text: width}\n",
+            "recipe.yaml:5:18",
+            "`text`: a column of text is needed, and 'width' holds int32",
+        ),
+        (
+            "  clip: {embeddings: true}\n  reward: {text: clip_text}\n",
+            "recipe.yaml:5:18",
+            "`text`: a column of text is needed, and 'clip_text' holds list<",
+        ),
     ],
 )
 def test_a_column_of_another_type_is_refused_at_its_line(make_build, score, place, message):
@@ -69,6 +80,22 @@ def test_imported_columns_are_looked_at_too(make_build, tmp_path):
     assert "recipe.yaml:6:" in found
     assert "a column of vectors is needed, and 'text_boxes' holds string" in found
     make_build(f"{HEAD}{columns}score:\n  clip: {{text: said}}\n").resolve()
+
+
+def test_a_reward_over_stored_vectors_needs_vectors(make_build, tmp_path):
+    weights = reward_files.write_embedded(tmp_path / "h.safetensors")
+    clip = "  clip: {embeddings: true}\n"
+    make_build(f"{HEAD}score:\n{clip}  reward: {{weights: {weights}}}\n").resolve()
+    found = refused(make_build, f"{clip}  reward:\n    weights: {weights}\n    text: caption\n")
+    assert "recipe.yaml:7:11" in found
+    assert "`text`: a column of vectors is needed, and 'caption' holds string" in found
+    found = refused(make_build, f"{clip}  reward: {{image: width, weights: {weights}}}\n")
+    assert "recipe.yaml:5:19" in found
+    table = pa.table({"key": ["00"], "clip_image": [3], "clip_text": [4]})
+    pq.write_table(table, tmp_path / "more.parquet")
+    columns = "columns:\n  more: {import: more.parquet, on: key}\n"
+    found = refused(make_build, f"  reward: {{weights: {weights}}}\n", columns)
+    assert "a column of vectors is needed, and 'clip_image' holds int64" in found
 
 
 def test_every_caption_of_a_row_is_text(make_build):

@@ -23,6 +23,7 @@ def rows(build) -> list[dict[str, Any]]:
     return [row for shard in made.shards for row in written.read(shard).to_pylist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recovers", [True, False])
 def test_one_more_run_brings_all_rows_of_a_shard(make_build, recovers):
     broken = [QUESTION.replace("{text}", f"picture number {n} größe") for n in (3, 5, 9)]

@@ -45,6 +45,7 @@ def test_a_box_that_is_cut_off_is_gone():
     assert cropped.box((0.0, 0.4, 0.5, 0.6))[0] == 0
 
 
+@pytest.mark.slow
 def test_boxes_in_the_json_are_those_of_the_written_picture(make_build):
     recipe = "sources:\n  photos: {folder: photos/}\nscore:\n"
     recipe += "  image: {}\n  regions: {scorer: 'recaption.regions:RegionCaptions', format: coco,"

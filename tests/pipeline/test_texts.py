@@ -113,6 +113,7 @@ def test_captions_are_told_with_column_and_scores():
     assert found[2]["flags"] == ["cut"]
 
 
+@pytest.mark.slow
 def test_every_text_goes_where_the_recipe_says(make_build):
     section = "{txt: {best: {words: letters}}, files: {one: words, none: {from: words,"
     section += " language: fr}}, json: [words, letters, caption_words]}"
@@ -133,6 +134,7 @@ def test_every_text_goes_where_the_recipe_says(make_build):
         assert [c["text"].split() for c in raw] == [texts]
 
 
+@pytest.mark.slow
 def test_copies_of_a_row_have_captions_of_their_own(make_build):
     more = "export: {seed: 3}\n"
     recipe = RECIPE.replace("select:\n", "select:\n  - more: {draw: 20, repeat: true}\n")
@@ -155,6 +157,7 @@ def samples_of(build):
     return found
 
 
+@pytest.mark.slow
 def test_profile_clip_draws_and_keeps_the_raw_caption_in_the_mix(make_build):
     found = samples_of(
         built(make_build(f"{RECIPE}captions: {{profile: clip, of: [words], raw: 0.5}}\n"))
@@ -170,6 +173,7 @@ def test_profile_clip_draws_and_keeps_the_raw_caption_in_the_mix(make_build):
     assert drawn[False] > 0
 
 
+@pytest.mark.slow
 def test_profiles_mllm_and_t2i_take_the_first_and_tell_all(make_build):
     export = "export: {buckets: {sides: [16], step: 8}}\n"
     for profile, more in (("mllm", ""), ("t2i", export)):
@@ -182,6 +186,7 @@ def test_profiles_mllm_and_t2i_take_the_first_and_tell_all(make_build):
             assert sample["txt"].decode() == words[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "problem"),
     [

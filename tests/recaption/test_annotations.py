@@ -104,6 +104,7 @@ def test_damage_is_named(tmp_path, kind, name, text, problem):
     if kind == "yolo":
         write(tmp_path, "classes.txt", "cat\n")
     path = tmp_path / name if kind == "coco" else tmp_path
+    write(tmp_path, name.replace("a", "b", 1), text)  # where all are damaged, none is read
     with pytest.raises(ValueError, match=r".") as error:
         annotations.read(str(path), kind)
     assert problem in str(error.value)
@@ -115,3 +116,100 @@ def test_numbers_without_names_are_refused(tmp_path):
         annotations.read(str(tmp_path), "yolo")
     with pytest.raises(ValueError, match="there is no such file or folder"):
         annotations.read(str(tmp_path / "gone"), "voc")
+
+
+def coco_file(tmp_path, **more):
+    data = {
+        "categories": [{"id": 7, "name": "dog"}],
+        "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(3)],
+        "annotations": [{"image_id": n, "category_id": 7, "bbox": [0, 0, 9, 9]} for n in range(3)],
+    }
+    (tmp_path / "c.json").write_text(json.dumps({**data, **more}))
+    return str(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ({"bbox": [1, 2, 3]}, "not enough values"),
+        ({"bbox": None}, "an annotation is damaged"),
+        ({"bbox": ["a", 2, 3, 4]}, "could not convert"),
+        ({"bbox": [float("nan"), 0, 3, 4]}, "is no box"),
+        ({"bbox": [0, 0, float("inf"), 4]}, "is no box"),
+        ({"bbox": [0, 0, 10**400, 4]}, "too large"),
+        ({"category_id": 8}, "lacks 8"),
+        ({"category_id": [8]}, "unhashable"),
+    ],
+)
+def test_a_damaged_annotation_is_its_pictures_alone(tmp_path, damage, problem):
+    boxes = [{"image_id": n, "category_id": 7, "bbox": [0, 0, 9, 9]} for n in (0, 1, 1, 2)]
+    boxes[1] |= damage
+    found = annotations.read(coco_file(tmp_path, annotations=boxes), "coco")
+    assert isinstance(found["1"], ValueError)
+    assert problem in str(found["1"])
+    assert "c.json: image 1" in str(found["1"])
+    assert found["0"] == found["2"] == Annotated((Thing("dog", (0, 0, 9, 9)),))
+
+
+def test_pictures_that_share_a_name_or_an_id_have_no_boxes(tmp_path):
+    images = [{"id": n, "file_name": name} for n, name in enumerate(["a.jpg", "a.jpg", "b.jpg"])]
+    found = annotations.read(coco_file(tmp_path, images=images), "coco")
+    assert "several images are called 'a'" in str(found["a"])
+    assert isinstance(found["b"], Annotated)
+    images = [{"id": n, "file_name": name} for n, name in [(0, "a"), (0, "b"), (1, "c")]]
+    found = annotations.read(coco_file(tmp_path, images=images), "coco")
+    assert "several images have the id 0" in str(found["a"])
+    assert found["b"] is found["a"]
+    assert isinstance(found["c"], Annotated)
+
+
+def test_deep_json_is_damage_and_a_huge_size_is_none(tmp_path):
+    (tmp_path / "c.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"c\.json: is no COCO file of boxes: RecursionError"):
+        annotations.read(str(tmp_path / "c.json"), "coco")
+    images = [{"id": 0, "file_name": "a.jpg", "width": 10**400, "height": 5}]
+    assert annotations.read(coco_file(tmp_path, images=images), "coco")["a"].size is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "good", "bad", "problem"),
+    [
+        ("yolo", "{}.txt", "0 0.5 0.5 1 1\n", "0 0.5 0.5\n", "b.txt:1: 2 numbers"),
+        ("yolo", "{}.txt", "0 0.5 0.5 1 1\n", "0 nan 0.5 1 1\n", "b.txt: a box of 'cat'"),
+        ("yolo", "{}.txt", "0 0.5 0.5 1 1\n", "inf 0 0.5 1 1\n", "b.txt:1: "),
+        (
+            "dota",
+            "{}.txt",
+            "1 2 3 4 5 6 7 8 car 0\n",
+            "1 2 inf 4 5 6 7 8 car 0\n",
+            "a box of 'car'",
+        ),
+        ("voc", "{}.xml", VOC, "<annotation>", "b.xml: is no annotation"),
+        ("voc", "{}.xml", VOC, VOC.replace("<xmax>10", "<xmax>nan"), "b.xml: a box of 'dog'"),
+        ("voc", "{}.xml", VOC, VOC.replace("<width>100", "<width>inf"), "b.xml: "),
+        ("voc", "{}.xml", VOC, "<?xml version='1.0' encoding='none'?><a/>", "b.xml: "),
+    ],
+)
+def test_a_damaged_file_is_its_pictures_alone(tmp_path, kind, name, good, bad, problem):
+    for one, text in (("a", good), ("b", bad), ("c", good)):
+        write(tmp_path, name.format(one), text)
+    write(tmp_path, "classes.txt", "cat\n")
+    found = annotations.read(str(tmp_path), kind)
+    assert isinstance(found["b"], ValueError)
+    assert problem in str(found["b"])
+    assert isinstance(found["a"], Annotated)
+    assert found["a"] == found["c"]
+
+
+def test_a_damaged_mask_is_its_pictures_alone(tmp_path):
+    Image.new("L", (30, 30), 1).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    write(tmp_path, "classes.txt", "nothing\nhouse\n")
+    found = annotations.read(str(tmp_path), "masks")
+    assert "b.png: can't be read as a mask" in str(found["b"])
+    assert isinstance(found["a"], Annotated)
+
+
+def test_of_a_single_file_damage_is_its_pictures(tmp_path):
+    write(tmp_path, "a.txt", "1 2 3 car\n")
+    assert "is no line of DOTA" in str(annotations.read(str(tmp_path), "dota")["a"])

@@ -9,7 +9,7 @@ import pytest
 
 from recaption import captions
 from recaption.captions import Caption
-from recaption.choice import BestCaption, Mixed
+from recaption.choice import BestCaption, FirstText, Mixed
 
 A, B, C = (Caption(text, flags=flags) for text, flags in (("a", ()), ("b", ("cut",)), ("c", ())))
 LONG = Caption("long", kind="long")
@@ -80,6 +80,33 @@ def test_scores_that_do_not_fit_are_refused():
     for columns, scores, keep in (((), (), "best"), (("a",), (), "best"), (("a",), ("b",), "few")):
         with pytest.raises(ValueError, match=r"columns|known are"):
             BestCaption(columns, scores, keep)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, "b"),
+        ({"unflagged": True}, "c"),
+        ({"kind": "long"}, "long"),
+        ({"language": "es"}, "hola"),
+        ({"of": ("none", "raw", "made")}, "raw"),
+        ({"of": ("made", "raw"), "kind": "raw"}, "raw"),
+        ({"of": "none"}, None),
+        ({"kind": "tags"}, None),
+    ],
+)
+def test_the_first_text_is_that_of_the_first_caption_that_counts(limits, expected):
+    made = [Caption(" ").row, B.row, C.row, LONG.row, Caption("hola", "es").row]
+    asked = FirstText(**{"of": "made", **limits})
+    known = {"made": made, "raw": "raw", "none": None}
+    found = best(asked, **{name: known[name] for name in asked.reads})
+    assert found == {"first_text": [expected]}
+    assert asked.may_lack == asked.reads
+
+
+def test_the_first_text_needs_a_column():
+    with pytest.raises(ValueError, match="name a column"):
+        FirstText(())
 
 
 KEYS = [i.to_bytes(16, "big") for i in range(2000)]

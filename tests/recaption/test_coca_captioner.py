@@ -41,6 +41,7 @@ def test_a_batch_says_what_single_pictures_say(model):
     assert caption["tokens"] <= 8
 
 
+@pytest.mark.slow
 def test_greedy_words_are_the_likeliest_by_the_whole_model(model):
     """Against `CoCa.forward` itself, asked for every prefix anew."""
     import torch
@@ -64,6 +65,7 @@ def test_greedy_words_are_the_likeliest_by_the_whole_model(model):
     assert (caption["flags"] == ["cut"]) == (ids[-1] != end)
 
 
+@pytest.mark.slow
 def test_samples_differ_and_depend_on_nothing_beside_them(model):
     asked = captioner(model, samples=3, top_p=1.0)
     first, second = captions(asked, images(2))

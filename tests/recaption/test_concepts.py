@@ -55,6 +55,7 @@ def test_values_do_not_depend_on_companions(root):
     assert said([]) == []
 
 
+@pytest.mark.slow
 def test_a_plain_picture_is_said_to_be_plain_and_noise_is_nothing():
     plain = np.full((40, 60, 3), (200, 30, 30), np.uint8)
     assert said([plain])[0][0]["text"] == "A plain red picture."

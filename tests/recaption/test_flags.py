@@ -276,6 +276,7 @@ def test_parameters_that_cannot_be(wrong, message):
         CaptionFlags(**wrong)
 
 
+@pytest.mark.slow
 def test_hostile_texts_take_bounded_time():
     for unit in ("a", "a ", "I'm sorry", '"', "<|", "sure, ", "here is a ", "(", "我", ". "):
         start = time.process_time()

@@ -63,6 +63,57 @@ def test_experts_and_concepts_are_added_where_they_say_more():
     assert alone[0]["text"] == f"{SEEN.text} Found in it (seen): chair."
 
 
+def test_rules_keep_the_flags_of_the_caption_that_they_add_to():
+    seen = captions.flagged(SEEN.row, "unsure")
+    ((caption,),) = fused(Fusion("long"), long=[[seen]])
+    assert caption["origin"] == "fused"
+    assert caption["flags"] == ["unsure"]
+
+
+def test_without_anything_to_add_a_caption_stays_as_it_is():
+    seen = captions.flagged(SEEN.row, "unsure")
+    assert fused(Fusion("long"), long=[[seen]], caption=["a woman"]) == [[seen]]
+    known = Fusion("caption", experts=("tags",))  # a raw caption that is to be enriched
+    ((raw,),) = fused(known, caption=["Deux chats"], tags=[[]])
+    assert (raw["text"], raw["origin"], raw["language"]) == ("Deux chats", "raw", None)
+    assert raw["flags"] == ["single"]
+    asked = Fusion("long", experts=("tags",))
+    ((caption,),) = fused(asked, caption=[None], tags=[["table"]])
+    assert caption == captions.flagged(SEEN.row, "single")
+
+
+def test_a_caption_without_findings_is_no_question_to_a_model():
+    with serve(Action("A woman beside a table.")) as model:
+        asked = by_llm(model, raw="long", experts=("tags",))
+        found = [fused(asked, tags=[tags])[0][0] for tags in ([], ["chair"])]
+    assert found[0] == captions.flagged(SEEN.row, "single")
+    assert found[1]["text"] == "A woman beside a table."
+    assert len(model.asked) == 1
+
+
+def test_tags_and_lines_are_entries_and_what_is_unsure_is_none():
+    tags = Caption("table, chair, lamp", kind="tags")
+    unsure = Caption("marmoset", kind="tags", flags=("unsure",))
+    asked = Fusion("long", experts=("tags", "read"))
+    ((caption,),) = fused(
+        asked, caption=[None], tags=[[tags.row, unsure.row]], read=["EXIT\n\nNo smoking"]
+    )
+    assert caption["text"] == (
+        f"{SEEN.text} Found in it (tags): chair, lamp. Found in it (read): EXIT, No smoking."
+    )
+
+
+def test_scores_may_be_those_of_a_column_of_captions():
+    first = Caption("A chair.", kind="long")
+    with serve(Action("")) as model:
+        asked = by_llm(model, scores=("raw_score", "seen_score"), kind="short")
+        for score, better in ((0.3, RAW), (0.6, SEEN.text)):
+            ((caption,),) = fused(
+                asked, long=[[first.row, SEEN.row]], raw_score=[0.5], seen_score=[[0.9, score]]
+            )
+            assert caption["text"] == better
+
+
 def test_concepts_enrich_the_raw_text_where_nothing_else_is():
     asked = Fusion("long", concepts="ideas")
     ((caption,),) = fused(asked, long=[[]], caption=["a dog runs"], ideas=[["dog", "meadow"]])
@@ -175,6 +226,7 @@ def test_a_refusal_is_a_reason_and_a_server_that_is_gone_may_come_back():
     assert error.retriable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llava", "llama"])
 def test_a_local_model_fuses_alone_as_in_a_batch(tiny_captioner, tmp_path, kind):
     name = tiny_captioner("llava") if kind == "llava" else save_llama(tmp_path / "llama")

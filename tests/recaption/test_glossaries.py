@@ -70,3 +70,23 @@ def test_a_table_needs_its_head(tmp_path):
     (tmp_path / "g.tsv").write_text("Tux\tTux\n")
     with pytest.raises(ValueError, match="first line must be"):
         glossary_of(str(tmp_path / "g.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("term\tes\ndog\tperro\n\nDog\tcan\n", r"g\.tsv:4: the term 'Dog' is there twice"),
+        ("term\tes\ndog\tperro\tcan\n", r"g\.tsv:2: more cells than the first line"),
+        ("term\tes\tes\ndog\tperro\tcan\n", "its first line must be"),
+    ],
+)
+def test_a_table_that_says_a_thing_twice_is_refused(tmp_path, table, problem):
+    (tmp_path / "g.tsv").write_text(table)
+    with pytest.raises(ValueError, match=problem):
+        glossary_of(str(tmp_path / "g.tsv"))
+
+
+def test_deep_json_can_not_be_read(tmp_path):
+    (tmp_path / "g.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"g\.json: can't be read"):
+        glossary_of(str(tmp_path / "g.json"))

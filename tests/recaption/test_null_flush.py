@@ -1,6 +1,8 @@
 import sys
 import time
 
+import pytest
+
 from recaption.null_flush import Row
 
 ECHO = """
@@ -49,6 +51,7 @@ def test_a_program_that_dies_leaves_what_it_answered_and_a_reason():
     row.close()
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_is_ended():
     row = Row([PROGRAM], timeout_s=1)
     row.exchange([b"warm"])

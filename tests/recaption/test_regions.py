@@ -10,6 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.pool import read_base
+from recaption import captions
+from recaption.box_captions import BoxCaptions
+from recaption.expressions import Expressions
 from recaption.regions import RegionCaptions, _upright
 from tests.conftest import built
 
@@ -112,3 +115,53 @@ def test_a_build_reads_boxes_beside_the_recipe(make_build):
     base = read_base(build.root, pool.shards[0], ["source_key"])["source_key"].to_pylist()
     several = told["several"].read(pool.shards[0])["several"].to_pylist()
     assert [name for name, own in zip(base, several, strict=True) if own] == ["03.jpg"]
+
+
+def test_words_about_a_box_are_no_category(tmp_path):
+    path = coco(tmp_path / "c.json", [("a.jpg", (10, 10), [[0, 0, 5, 5], [0, 0, 4, 4]])])
+    data = json.loads(Path(path).read_text())
+    data["categories"][0]["name"] = "small-\u202evehicle\x00\ud800"
+    data["annotations"][0]["caption"] = "a red\u0007 van"
+    Path(path).write_text(json.dumps(data))
+    batch = {"source_key": ["a.jpg"], "header": [header(10, 10)]}
+    found = RegionCaptions(path, "coco")(batch)["captions"][0]
+    told = [(caption["kind"], caption["text"]) for caption in found]
+    assert told == [
+        ("region", "small vehicle"),
+        ("expression", "a red van"),
+        ("region", "small vehicle"),
+    ]
+    assert found[0]["box"] == found[1]["box"]
+    several = BoxCaptions()({"regions": [found], "key": [b"0" * 16]})["captions"][0]
+    assert any("two small vehicles" in caption["text"].lower() for caption in several)
+    assert not any("van" in caption["text"] for caption in several)
+    single = Expressions(colours=False)({"regions": [found[:2]]})["captions"][0]
+    assert [caption["text"] for caption in single] == ["the small vehicle"]
+
+
+def test_captions_of_another_kind_count_where_there_is_no_region():
+    rows = captions.rows(
+        [captions.Caption("car", kind="short", box=(0, 0, 1, 1)), captions.Caption("a car")]
+    )
+    assert captions.boxed(rows) == [("car", [0, 0, 1, 1])]
+
+
+def test_damage_is_the_reason_of_its_own_row(make_build):
+    recipe = "sources:\n  photos: {folder: photos/}\nscore:\n"
+    recipe += "  regions: {scorer: 'recaption.regions:RegionCaptions', annotations: boxes.json, "
+    build = make_build(recipe + "format: coco}\n")
+    path = Path(build.recipe.resolve("")) / "boxes.json"
+    coco(path, [(f"0{n}.jpg", None, [[0, 0, 9, 9]]) for n in range(4)])
+    path.write_text(path.read_text().replace("[0, 0, 9, 9]", "[0, 0, 9]", 1))
+    built(build, "score")
+    pool = build.open_pool()
+    resolved, _ = build.resolve(pool)
+    column = next(i.columns for i in resolved.instances if i.name == "regions")
+    base = read_base(build.root, pool.shards[0], ["source_key"])["source_key"].to_pylist()
+    table = column.read(pool.shards[0])
+    found = dict(zip(base, table["regions"].to_pylist(), strict=True))
+    assert found["00.jpg"] is None
+    assert [len(found[f"0{n}.jpg"]) for n in (1, 2, 3)] == [1, 1, 1]
+    assert any(
+        "an annotation is damaged" in str(v) for row in table.to_pylist() for v in row.values()
+    )

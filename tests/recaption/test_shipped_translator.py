@@ -12,6 +12,7 @@ def said(*texts, source=EN, target=BR):
     return [found.text for found in Shipped().translate(texts, source, target)]
 
 
+@pytest.mark.slow
 def test_both_ways():
     assert said("A frog.", "Two dogs, no cats") == ["Um sapo.", "Dois cães, sem gatos"]
     assert said("Um gato dorme no sofá.", source=PT, target=EN) == ["A cat sleeps on the couch."]

@@ -25,6 +25,12 @@ def cut(*rows, **parameters):
     return scorer({"long": list(rows)})["captions"]
 
 
+def test_tags_are_no_sentences():
+    rows = captions.rows([Caption("dog, grass, ball", kind="tags"), Caption("A dog runs.")])
+    [found] = cut(rows)
+    assert [row["text"] for row in found] == ["A dog runs."]
+
+
 def test_each_sentence_is_a_caption_of_its_caption():
     [found] = cut(captions.rows([LONG]))
     assert [row["text"] for row in found] == ["A dog runs on grass.", "It is brown."]

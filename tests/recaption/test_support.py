@@ -74,6 +74,7 @@ def test_what_an_expert_sees_is_there():
     assert sentence.support == {"piano": SEEN}
 
 
+@pytest.mark.slow
 def test_support_is_the_distance_from_usual_things_in_deviations():
     image = picture("dog", "ball")
     usual = embedded.encode_texts(list(nouns.usual())).astype(np.float64) @ image
@@ -103,6 +104,7 @@ def flagged(seen, *rows, **parameters):
 GOOD, BAD = "A dog runs on grass.", "A ship with a piano is near."
 
 
+@pytest.mark.slow
 def test_captions_that_name_what_nobody_sees_are_flagged(seen):
     rows = [Caption(GOOD), Caption(f"{GOOD} {BAD}", "en", flags=("unsure",))], [Caption(BAD)]
     first, second = flagged(seen, *rows)

@@ -254,6 +254,7 @@ def test_a_server_that_says_nothing_or_is_cut_off():
     assert "cut" in found[1][0]["flags"]
 
 
+@pytest.mark.slow
 def test_in_a_build(make_build):
     recipe = f"{SCORED}  es: {{scorer: 'recaption.translate:Translate', to: [es, ca]}}\n"
     recipe += "  back: {scorer: 'recaption.translate:Translate', of: es, to: en}\n"
@@ -265,3 +266,25 @@ def test_in_a_build(make_build):
     assert [c["language"] for c in tables["es"]["es"][0]] == ["es", "ca"]
     assert [c["language"] for c in tables["back"]["back"][0]] == ["en"]
     assert build.select().summary["kept"] > 0
+
+
+def test_what_has_no_letter_is_its_own_translation(monkeypatch):
+    asked = []
+    scorer = Translate(to="es", glossary={"66": "67"})
+    whole = type(scorer._way.engine).translate
+
+    def translate(self, texts, *pair):
+        asked.extend(texts)
+        return whole(self, texts, *pair)
+
+    monkeypatch.setattr(type(scorer._way.engine), "translate", translate)
+    texts = ["12:30!  7?\n5", "🐈", "66", "A dog. 3!"]
+    found = [row[0]["text"] for row in said(scorer, *texts)]
+    assert found == ["12:30!  7?\n5", "🐈", "67", "Un perro. 3!"]
+    assert asked == ["A dog."]
+
+
+@pytest.mark.parametrize("to", ["en", ["en-GB", "english"]])
+def test_a_translation_into_the_same_language_is_refused(to):
+    with pytest.raises(ValueError, match="all is in en already; say in `source`"):
+        Translate(to=to, source="en")

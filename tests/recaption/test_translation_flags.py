@@ -27,6 +27,8 @@ GOOD = [
     ("en", "It isn't red", "es", "No es rojo"),
     ("en", "A coin ($.10, $1.00)", "es", "Una moneda (0,10 $, 1 $)"),
     ("en", "50 Japanese yen", "zh", "五十日元"),
+    ("en", "A cat 🐈 with Ω, 猫", "es", "Un gato 🐈 con ω, 猫"),
+    ("en", "The sign 猫 of a cat", "zh", "猫的标志"),
     ("en", "10 yen", "es", "10 yenes (¥10)"),
 ]
 WRONG = [
@@ -60,6 +62,9 @@ WRONG = [
     ("leftover_token", "en", "A dog", "es", "<2es> Un perro"),
     ("leftover_token", "en", "A dog", "es", "spa_Latn Un perro"),
     ("leftover_token", "en", "A dog", "es", "Un QXAQ"),
+    ("lost", "en", "A cat 🐈", "es", "Un gato"),
+    ("lost", "en", "A sign that says 猫", "es", "Un cartel que dice gato"),
+    ("lost", "zh", "Москва 的街道", "en", "A street in Moscow"),
     ("cut", "en", "A dog in the park", "es", "Un perro en el..."),
 ]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import CurationError
 from pipeline.probes import run
 from pipeline.probes.subject import Named
 from tests import commands
@@ -78,6 +79,46 @@ def test_a_bag_of_concepts_can_t_tell_orders(asked):
     record = asked("Words", "swapped", "relations", "negation")
     assert figure(record, "group score")["value"] == 0
     assert figure(record, "all")["ties"] == figure(record, "all")["n"]
+
+
+def test_a_fitted_scorer_learns_from_the_pairs_it_is_asked_about(asked, tmp_path):
+    toys.Fitted.learnt.clear()
+    record = asked("Fitted", "things", "colours")
+    assert record["fitted"] == {"probed": 10}
+    (learnt,) = toys.Fitted.learnt
+    pairs = [pair for name in ("things", "colours") for pair in pairs_of_drawn(name)]
+    assert set(learnt) <= {text for _, text in pairs}
+    assert {score for question in wrong(record) for score in question["scores"]} == {10.0}
+    page = (tmp_path / "out" / "probe.html").read_text()
+    assert "it was fitted on 10 of the pairs of this probe" in page
+    before = (tmp_path / "out" / "probe.json").read_bytes()
+    asked("Fitted", "things", "colours")
+    assert (tmp_path / "out" / "probe.json").read_bytes() == before
+    assert not (tmp_path / "out" / "work").exists()
+    assert asked("Constant", "things", out="other")["fitted"] == {}
+
+
+def pairs_of_drawn(name: str) -> list[Any]:
+    return [pair for question in toys.drawn(name).questions for pair in question.pairs]
+
+
+def wrong(record: Any) -> list[Any]:
+    return [one for probe in record["probes"] for one in probe["wrong"]]
+
+
+@pytest.mark.slow
+def test_it_may_learn_from_what_scorers_above_it_write(asked):
+    record = asked("FittedOverVectors", "things")
+    pairs = {(picture.name, text) for picture, text in pairs_of_drawn("things")}
+    assert record["fitted"] == {"probed": len(pairs)}
+    assert all(one["unanswered"] == 0 for one in figures(record))
+
+
+def test_a_scorer_that_can_t_learn_from_so_few_is_an_error(tmp_path):
+    path = write(tmp_path / "probes.yaml", f"drawn: [things]\nlimit: {SMALL}\n")
+    named = Named(f"{HERE}:Fitted", parameters="fewest: 1000")
+    with pytest.raises(CurationError, match="fitted on 10 rows: needs 1000 rows"):
+        run.probe_score(named, str(path), str(tmp_path / "out"))
 
 
 def test_what_fails_is_counted_apart_with_its_reason(asked):

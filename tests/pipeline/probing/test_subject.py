@@ -89,9 +89,14 @@ def test_a_scorer_that_reads_other_things_is_refused(what, said):
 
 
 def test_scorers_of_pools_are_refused():
-    assert "looks at a whole pool" in refused(f"{HERE}:Fitted")
     assert "looks at a whole pool" in refused("frequency")
     assert "looks at a whole pool" in refused("duplicates")
+
+
+def test_scorers_that_learn_from_a_pool_are_not():
+    assert find(f"{HERE}:Fitted").probed.is_fitted
+    assert find("filip").column == "filip_score"
+    assert [instance.name for instance in find("neg_clip").chain] == ["clip", "neg_clip"]
 
 
 def test_the_column_must_be_one_of_numbers():

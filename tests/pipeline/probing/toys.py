@@ -194,14 +194,41 @@ class Reads(Constant):
         return self.what
 
 
-class Fitted(Constant):
-    """Learns from a pool."""
+@dataclass(frozen=True)
+class Fitted:
+    """Says how many captions it has learnt; `fewest` are those it can learn from."""
 
+    fewest: int = 0
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("image", "caption")
+    writes: ClassVar[pa.Schema] = pa.schema([("known", pa.float32())])
     fit_rows: ClassVar[int] = 10
     fit_reads: ClassVar[tuple[str, ...]] = ("caption",)
+    learnt: ClassVar[list[list[str]]] = []
 
     def fit(self, rows: pa.Table) -> dict[str, np.ndarray]:
-        return {}
+        if len(rows) < self.fewest:
+            raise ValueError(f"needs {self.fewest} rows")
+        self.learnt.append(rows["caption"].to_pylist())
+        return {"rows": np.array([len(rows)])}
+
+    def __call__(self, batch: Batch, fitted: dict[str, np.ndarray]) -> Batch:
+        return {"known": [float(fitted["rows"][0]) for _ in batch["caption"]]}
+
+
+@dataclass(frozen=True)
+class FittedOverVectors(OverVectors):
+    """Learns from what an encoder stores, and compares with the mean of it."""
+
+    fit_rows: ClassVar[int] = 1000
+
+    def fit(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        vectors = np.array(rows["clip_text"].to_pylist(), np.float64)
+        return {"mean": vectors.mean(axis=0)}
+
+    def __call__(self, batch: Batch, fitted: dict[str, np.ndarray]) -> Batch:  # type: ignore[override]
+        texts = [np.float64(text) - fitted["mean"] for text in batch["clip_text"]]
+        return super().__call__({**batch, "clip_text": texts})
 
 
 @dataclass(frozen=True)

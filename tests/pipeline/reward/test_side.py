@@ -186,11 +186,11 @@ def test_from_preferences_to_scores(tmp_path, model):
     scorer.prepare()
     batch = {"image": [pictures.photo(n) for n in range(3)], "caption": ["a dog", "größe 1", "b"]}
     together = scorer(batch)
-    assert together.keys() == {"reward", "reward_accuracy", "reward_wording"}
+    assert together.keys() == {*scorer.writes.names}
     alone = [scorer({n: c[i : i + 1] for n, c in batch.items()})["reward"][0] for i in range(3)]
     assert alone == together["reward"]
     with pytest.raises(ValueError, match="look at layers of encoder"):
-        RewardScore(weights).prepare()
+        RewardScore(weights, image="clip_image")
     before = (tmp_path / "out" / training.WEIGHTS).read_bytes()
     (tmp_path / "out/work/checkpoint.safetensors").unlink()
     training.train_reward(path, str(tmp_path / "out"))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pipeline.errors import CurationError, RecipeError
 from pipeline.reward import train as training
 from pipeline.reward.card import CARD, CARD_JSON
 from pipeline.reward.commands import app
+from pipeline.yaml_reader import parse_yaml
 from tests import pictures
 
 CONFIG = """\
@@ -27,6 +29,10 @@ training: {epochs: 3, batch: 16}
 split: {validation: 0.2, test: 0.3}
 """
 ROOT = Path(__file__).parents[3]
+
+
+def read_text(text: str) -> Any:
+    return parse_yaml(text, "recipe").data
 
 
 class Killed(Exception):
@@ -190,6 +196,9 @@ def test_the_commands(trained, tmp_path):
     value = card["figures"]["overall"]["accuracy"]["value"]
     assert f"reward: pairwise accuracy {value:.3f}" in result.output
     assert "card.html" in result.output
+    use = result.output.splitlines()[-1].removeprefix("in a recipe: ")
+    given = read_text(use)["reward"]
+    assert RewardScore(**given).reads == ("image", "caption")
     assert CliRunner().invoke(app, ["bootstrap", "--help"]).exit_code == 0
 
 

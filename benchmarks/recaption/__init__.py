@@ -1,0 +1,1 @@
+"""Do captions that were written anew, or translated, help a model that learns from them?"""
