@@ -80,7 +80,6 @@ def save_coca(folder: Path, seed: int = 0, context: int = 16) -> str:
     parts = {name: v for name, v in found["model_cfg"].items() if name != "custom_text"}
     torch.manual_seed(seed)
     model = CoCa(**parts)
-    model.text_decoder.text_projection.data.normal_(std=0.1)  # which it leaves as it finds it
     # open_clip leaves this one as it finds it in memory.
     torch.nn.init.normal_(model.text_decoder.text_projection, std=0.2)
     state = model.state_dict()
