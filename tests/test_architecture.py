@@ -146,6 +146,7 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.strip() == "['typer']", done.stderr
 
 
+@pytest.mark.slow
 def test_adding_a_scorer_takes_a_file_a_line_and_a_test():
     """Every scorer of the catalog is one line there, one class, and has a test file of its name."""
     from pipeline.catalog import SCORERS

@@ -307,6 +307,7 @@ def seconds_for(text):
     return time.process_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
 def test_a_hostile_caption_takes_time_in_proportion(piece):
     """Quadratic work on so many characters takes half a minute; linear takes 50 ms."""

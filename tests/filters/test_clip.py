@@ -103,6 +103,7 @@ def test_a_text_that_just_fits_is_not_cut(models):
     assert ClipScore(model=models["siglip"])(given)["clip_truncated"] == [False, True]
 
 
+@pytest.mark.slow
 def test_the_embedded_encoder_reads_2000_characters_and_says_where_there_are_more(models):
     start = ("dog cat " * 250)[:2000]
     texts = ["a dog", start, start + "x", start + " \n", " " * 2000 + "dog"]
@@ -177,6 +178,7 @@ def test_embeddings_are_unit_vectors_whose_product_is_the_score(models, model):
         assert np.dot(image, text) == pytest.approx(score, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_precision_is_asked_for_its_features_alone(models, kind):
     exact = ClipScore(model=models[kind])(batch(TEXTS))["clip_score"]

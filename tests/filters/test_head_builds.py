@@ -133,6 +133,7 @@ def test_scoring_again_is_the_same_bytes(photos: Path) -> None:
     assert tree(once.out, "columns/**/*") == tree(again.out, "columns/**/*") != {}
 
 
+@pytest.mark.slow
 def test_what_can_not_be_learnt_from_fails_with_a_reason(photos: Path) -> None:
     score = '  noise: {scorer: "filters.noise:Noise", fit_rows: 20}\n'
     with pytest.raises(ShardsFailed, match="fitted on 20 rows: needs 32 rows in each half"):

@@ -247,6 +247,7 @@ def test_what_means_nothing_to_the_model_is_refused(model: str, name: str, value
     assert dataclasses.replace(settled, batch_size=2).batch_size == 2
 
 
+@pytest.mark.slow
 def test_embedded_says_which_captions_are_cut() -> None:
     texts = ["a dog", "a dog " * 400, "a dog" + " " * 3000, ""]
     scorer = ImageTextMatching()

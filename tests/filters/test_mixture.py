@@ -59,7 +59,7 @@ def test_more_loss_is_never_less_noise(
     mixture = Mixture(clean, narrow, clean + further, wide, share)
     odds = mixture.probability(np.linspace(-20, 20, 400))
     assert ((odds >= 0) & (odds <= 1)).all()
-    assert (np.diff(odds) >= -1e-12).all()
+    assert (np.diff(odds) >= -1e-9).all()  # differences of logarithms are rounded
 
 
 def test_the_order_makes_no_difference() -> None:

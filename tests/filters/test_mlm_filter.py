@@ -144,6 +144,7 @@ def test_a_local_model_is_asked_too(tmp_path, monkeypatch):
     assert found["mlm_truncated"] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_a_build_goes_on_over_replies_without_a_mark(make_build):
     caption = "picture number 4 größe"
     broken = QUESTIONS["detail"].replace("{text}", "picture number 6 größe")

@@ -80,6 +80,7 @@ def test_agrees_with_comparing_all_with_all(hashes: Hashes, distance: int, table
         assert components(hashes, distance).tolist() == all_components(hashes, distance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", [0, 1, 4, 7, 10])
 @pytest.mark.parametrize("bits", [12, 20, 64])
 def test_agrees_on_thousands(bits: int, distance: int) -> None:

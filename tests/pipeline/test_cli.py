@@ -21,6 +21,7 @@ def here(tmp_path, photos, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_verb_by_verb_is_the_same_as_build(here):
     for verb in VERBS:
         done(verb, "recipe.yaml", "--out", "steps")

@@ -75,6 +75,7 @@ def test_stripping_keeps_what_says_which_colours_are_meant() -> None:
     assert b"ICC_PROFILE" not in strip_jpeg_metadata(KINDS["jpeg icc"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_cut_file_is_refused_wherever_it_is_cut(name: str) -> None:
     data = KINDS[name]

@@ -21,6 +21,7 @@ def graph_of(probe: probes.Probe, folder: Path) -> beam.Pipeline:
     return pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", probes.PROBES, ids=lambda probe: probe.name)
 def test_refuses_what_is_not_portable_and_nothing_else(probe: probes.Probe, tmp_path: Path) -> None:
     pipeline, problem = graph_of(probe, tmp_path), probe.foreign or probe.refused

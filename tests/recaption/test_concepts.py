@@ -63,6 +63,7 @@ def test_a_plain_picture_is_said_to_be_plain_and_noise_is_nothing():
     assert said([noise, noise[:1, :1]])[0] == []
 
 
+@pytest.mark.slow
 def test_text_is_quoted_where_nothing_is_recognised():
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     scorer = Concepts(text="ocr_text", kinds=("short", "long"))
@@ -119,6 +120,7 @@ def test_the_list_of_classes_is_whole():
     assert all(name == name.strip() and name for name in classes.names())
 
 
+@pytest.mark.slow
 def test_a_word_of_both_is_the_narrower_one():
     vector = embedded.encode_texts(["cat"])[0]
     found = guesses(logits(_281=0.9), vector, "photo")

@@ -172,6 +172,7 @@ def test_experts_stand_between_the_texts():
     assert caption["prompt"] == "fuse-experts/1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "flag"),
     [
