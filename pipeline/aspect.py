@@ -33,12 +33,17 @@ class Buckets:
 
         The numbers of buckets are places in this list.
         """
-        found = [size for side in sorted(set(self.sides)) for size in self._of(side)]
+        found = [size for sizes in self._of_sides for size in sizes]
         if len(found) > MOST:
             raise ValueError(f"these are {len(found)} sizes (limit {MOST}); make 'step' larger")
         if not found:
             raise ValueError(f"no size has sides of {self.step} and this area; make 'step' smaller")
         return tuple(found)
+
+    @cached_property
+    def _of_sides(self) -> tuple[list[tuple[int, int]], ...]:
+        """The sizes of each side, the smallest side first."""
+        return tuple(self._of(side) for side in sorted(set(self.sides)))
 
     def _of(self, side: int) -> list[tuple[int, int]]:
         widest: dict[int, int] = {}  # of each height, of sizes that are not tall
@@ -52,13 +57,13 @@ class Buckets:
     def choose(self, width: int, height: int) -> int | None:
         """The number of the bucket for a picture of this size; None when it fills none."""
         shape = math.log(width / height)
-        for side in sorted(set(self.sides), reverse=True):
-            size = min(self._of(side), key=lambda size: abs(_shape(size) - shape), default=None)
+        for sizes in reversed(self._of_sides):
+            size = min(sizes, key=lambda size: abs(_shape(size) - shape), default=None)
             if size is not None and (size[0] <= width and size[1] <= height):
                 return self.sizes.index(size)
         if not self.enlarge:
             return None
-        sizes = self._of(min(self.sides)) or list(self.sizes)
+        sizes = self._of_sides[0] or list(self.sizes)
         return self.sizes.index(min(sizes, key=lambda size: abs(_shape(size) - shape)))
 
     def label(self, number: int) -> str:

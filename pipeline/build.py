@@ -32,7 +32,7 @@ from pipeline.sources.of_recipe import all_units, make_sources
 from pipeline.stage import Descriptor, Stage, Work
 from pipeline.verdicts import Verdicts
 
-_TOLD_SHARDS = 1000  # whose records are read to warn of a scorer that says nothing
+_TOLD_SHARDS = 100  # whose records are read to warn of a scorer that says nothing
 _LONGEST_NAME = 200
 _LOGGER = logging.getLogger(__name__)
 

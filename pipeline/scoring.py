@@ -31,7 +31,7 @@ _RESERVED = ("shard", "row", "asked")  # columns of ours beside those of scorers
 Survivors = Callable[[str], tuple[str, frozenset[str]]]  # step -> its definition, what it reads
 _LONGEST_NAME = 200
 # Parameters that are files beside the recipe.
-_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary", "glossary", "file")
+_FILES = ("hashes", "targets", "words", "annotations", "classes", "vocabulary", "glossary")
 _WEIGHTS = ("pretrained", "weights", "encoder_weights")  # a file if it looks like one, else a name
 _WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _FOLDER = "local-dir:"  # how open_clip names a model in a folder
@@ -123,11 +123,8 @@ class Resolver:
 
     def _located(self, name: str, value: Any) -> Any:
         """A parameter that names a file beside the recipe, as a scorer can open it."""
-        if isinstance(value, dict):
-            return {key: self._located(key, inner) for key, inner in value.items()}
         if isinstance(value, list):
-            inner = "" if name in _FILES else name
-            return [self._located(inner, one) for one in value]
+            return [self._located_entry(one) for one in value]
         if not isinstance(value, str):
             return value
         if value.startswith(_FOLDER):
@@ -135,6 +132,12 @@ class Resolver:
         is_file = "/" in value or value.endswith(_WEIGHT_FILES)
         is_path = name in _FILES or (name in _WEIGHTS and is_file)
         return self._recipe.resolve(value) if is_path else value
+
+    def _located_entry(self, entry: Any) -> Any:
+        """An entry of a list, in which a `file` may be named; other mappings hold a user's words."""
+        if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+            return entry
+        return {**entry, "file": self._recipe.resolve(entry["file"])}
 
     def _check_parameters(self, entry: ScoreEntry, kind: type[Any]) -> None:
         known = known_parameters(kind)
