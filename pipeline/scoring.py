@@ -134,7 +134,7 @@ class Resolver:
         return self._recipe.resolve(value) if is_path else value
 
     def _located_entry(self, entry: Any) -> Any:
-        """An entry of a list, in which a `file` may be named; other mappings hold a user's words."""
+        """An entry of a list, which may name a `file`; other mappings hold a user's words."""
         if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
             return entry
         return {**entry, "file": self._recipe.resolve(entry["file"])}
