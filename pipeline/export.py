@@ -25,7 +25,7 @@ from pipeline.errors import DamagedFile
 from pipeline.keys import digest, draw_bits
 from pipeline.npz import npz_bytes
 from pipeline.pool import Pool, Shard
-from pipeline.render import RenderOptions, Row, bucket_of, render
+from pipeline.render import RenderOptions, Row, render
 from pipeline.runs import Merged, Rendered, Run, Slice, merge
 from pipeline.runs import write_run as write_rendered
 from pipeline.shards import END, member, read_shard
@@ -154,24 +154,27 @@ def _rendered(row: Row, copies: int, job: ExportJob) -> list[Rendered]:
     Copies that are alike are one entry, with its parts apart; those of which each has a caption
     drawn for it are an entry each.
     """
-    keys = [copy_key(row.key, copy) for copy in range(1 if job.tables else copies)]
-    if len(keys) == 1 or not job.render.draws:
-        return [_entry(row, keys, job)]
-    return [_entry(row, [key], job) for key in keys]
-
-
-def _entry(row: Row, keys: list[bytes], job: ExportJob) -> Rendered:
     if job.tables:
-        text = job.render.txt.text(row.columns, keys[0], job.seed, "txt")
-        data = _table_row(row, text)
-    else:
-        parts = render(row, job.render, job.max_pixels, keys[0])
-        data = _members(keys[0], parts) if len(keys) == 1 else _framed(parts)
-    places = [place(key, job.seed) for key in keys]
-    if job.render.buckets is not None and row.image is not None:
-        number = bucket_of(row.image, job.render.buckets, job.max_pixels)
-        places = [grouped(place, number) for place in places]
-    return Rendered(tuple(zip(places, keys, strict=True)), data + row.vectors, len(row.vectors))
+        text = job.render.txt.text(row.columns, row.key, job.seed, "txt")
+        return [_entry(row, {row.key: place(row.key, job.seed)}, _table_row(row, text))]
+    keys = [copy_key(row.key, copy) for copy in range(copies)]
+    differ = len(keys) == 1 or job.render.draws
+    samples, bucket = render(row, job.render, job.max_pixels, keys if differ else keys[:1])
+    places = {key: place(key, job.seed) for key in keys}
+    if bucket is not None:
+        places = {key: grouped(at, bucket) for key, at in places.items()}
+    if not differ:
+        return [_entry(row, places, _framed(samples[0]))]
+    return [
+        _entry(row, {key: places[key]}, _members(key, parts))
+        for key, parts in zip(keys, samples, strict=True)
+    ]
+
+
+def _entry(row: Row, places: Mapping[bytes, int], data: bytes) -> Rendered:
+    """The data of one sample, or of equal copies, with the place of each key."""
+    told = tuple((at, key) for key, at in places.items())
+    return Rendered(told, data + row.vectors, len(row.vectors))
 
 
 def _kept_rows(job: ExportJob, shard: Shard, part: Part) -> Iterator[tuple[Row, int]]:

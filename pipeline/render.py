@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline import blur, decoding, encoding
 from pipeline.aspect import Buckets, Fit, fit, resized
@@ -105,41 +105,84 @@ class Row:
         return key
 
 
-def render(
-    row: Row, options: RenderOptions, max_pixels: int, key: bytes | None = None
-) -> dict[str, bytes]:
-    """The members of a sample by extension: image, `txt`, the other texts, `json`.
+class Picture(NamedTuple):
+    """An image as it is written: sizes are width and height, `before` those it came with.
 
-    `key` is that of the copy if it isn't the row's own. Raises Unreadable when the image can't be
-    decoded where it has to be, NoImage when the row has none, NoCaption when it has no text,
-    NoBoxes when it is not known what to blur. The json has one schema for all samples and holds
-    no null: what may be missing is inside strings of JSON. A further text that is missing is empty.
+    `bucket` is the number of the size that it was brought to, if there are such.
     """
-    key = row.key if key is None else key
+
+    data: bytes
+    extension: str
+    size: tuple[int, int]
+    before: tuple[int, int]
+    fitted: Fit
+    bucket: int | None = None
+
+
+class Rendition(NamedTuple):
+    """The members of each copy by extension, and the bucket of sizes that they belong to."""
+
+    samples: list[dict[str, bytes]]
+    bucket: int | None
+
+
+def render(row: Row, options: RenderOptions, max_pixels: int, keys: Sequence[bytes]) -> Rendition:
+    """A sample for each of `keys`, those of copies of the row: image, `txt`, other texts, `json`.
+
+    Raises Unreadable when the image can't be decoded where it has to be, NoImage when the row has
+    none, NoCaption when a copy has no text, NoBoxes when it is not known what to blur, TooSmall
+    when it fills no bucket. The json has one schema for all samples and holds no null: what may be
+    missing is inside strings of JSON. A further text that is missing is empty.
+    """
     if row.image is None:
         raise NoImage("no_image", "the row is metadata alone")
+    texts = [_texts(row, options, key) for key in keys]
+    picture = _picture(row.image, options, _hidden(row, options), max_pixels)
+    shared = _fields(row, options, picture)
+    samples = []
+    for key, own in zip(keys, texts, strict=True):
+        members = {name: text.encode("utf-8") for name, text in own.items()}
+        fields = {"key": key.hex(), "caption": own["txt"], **shared}
+        samples.append(
+            {picture.extension: picture.data, **members, "json": _text(fields).encode("utf-8")}
+        )
+    return Rendition(samples, picture.bucket)
+
+
+def _texts(row: Row, options: RenderOptions, key: bytes) -> dict[str, str]:
+    """The texts of a sample by extension. Raises NoCaption when it has no `txt`."""
     text = options.txt.text(row.columns, key, options.seed, "txt")
     if text is None:
         raise NoCaption("no_caption", f"no text in {', '.join(options.txt.columns)}")
-    hidden = _hidden(row, options)
-    data, extension, shape, fitted = _image(row.image, options, hidden, max_pixels)
     files = {
         f"{name}.txt": choice.text(row.columns, key, options.seed, name) or ""
         for name, choice in options.files.items()
     }
-    fields = {
-        "key": key.hex(),
-        "caption": text,
-        "width": shape[0],
-        "height": shape[1],
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "captions": _text(list(_with_boxes(_captions(row, options), options, fitted))),
+    return {"txt": text, **files}
+
+
+def _fields(row: Row, options: RenderOptions, picture: Picture) -> dict[str, Any]:
+    """What the json of every copy holds.
+
+    Of images in buckets also what models of Stable Diffusion XL's kind are told of how they came
+    to their size.
+    """
+    fields: dict[str, Any] = {
+        "width": picture.size[0],
+        "height": picture.size[1],
+        "sha256": hashlib.sha256(picture.data).hexdigest(),
+        "captions": _text(list(_with_boxes(_captions(row, options), options, picture.fitted))),
         "columns": _text({name: row.columns[name] for name in options.json}),
         "provenance": _text(_provenance(row.base)),
-        **({} if options.buckets is None else _cut(row.image, fitted, max_pixels)),
     }
-    texts = {name: value.encode("utf-8") for name, value in {"txt": text, **files}.items()}
-    return {extension: data, **texts, "json": _text(fields).encode("utf-8")}
+    if picture.bucket is not None:
+        fields |= {
+            "original_width": picture.before[0],
+            "original_height": picture.before[1],
+            "crop_left": picture.fitted.left,
+            "crop_top": picture.fitted.top,
+        }
+    return fields
 
 
 def _captions(row: Row, options: RenderOptions) -> list[dict[str, Any]]:
@@ -149,26 +192,6 @@ def _captions(row: Row, options: RenderOptions) -> list[dict[str, Any]]:
     else:
         raw = [_without_null(caption) for caption in row.base["captions"] or []]
     return raw + told(row.columns, options.captions, options.scores)
-
-
-def bucket_of(image: bytes, buckets: Buckets, max_pixels: int) -> int:
-    """The number of the size an image is brought to. Raises TooSmall when it fills none."""
-    header = decoding.read_header(image, max_pixels=max_pixels)
-    number = buckets.choose(header.width, header.height)
-    if number is None:
-        raise TooSmall("too_small", f"{header.width}x{header.height} fills no bucket")
-    return number
-
-
-def _cut(image: bytes, fitted: Fit, max_pixels: int) -> dict[str, int]:
-    """What models of Stable Diffusion XL's kind are told of how a picture came to its size."""
-    header = decoding.read_header(image, max_pixels=max_pixels)
-    return {
-        "original_width": header.width,
-        "original_height": header.height,
-        "crop_left": fitted.left,
-        "crop_top": fitted.top,
-    }
 
 
 def _with_boxes(
@@ -217,40 +240,49 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _image(
-    data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int
-) -> tuple[bytes, str, tuple[int, int], Fit]:
-    """Image bytes to write, their extension, width and height, and how they came to that."""
-    is_sized = options.max_side is not None or options.buckets is not None
-    if options.image == "original" and not is_sized and not hidden:
-        header = decoding.read_header(data, max_pixels=max_pixels)
-        written, extension = encoding.original(data, header)
-        shape = header.width, header.height
-        return written, extension, shape, Fit(shape, shape, 0, 0)
-    pixels, fitted = _sized(data, options, hidden, max_pixels)
+def _picture(data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int) -> Picture:
+    header = decoding.read_header(data, max_pixels=max_pixels)
+    before = header.width, header.height
+    bucket = None if options.buckets is None else _bucket(options.buckets, before)
+    is_sized = options.max_side is not None or bucket is not None
     is_kept = options.image == "original"
+    if is_kept and not is_sized and not hidden:
+        written, extension = encoding.original(data, header)
+        return Picture(written, extension, before, before, Fit(before, before, 0, 0))
+    size = None if options.buckets is None or bucket is None else options.buckets.sizes[bucket]
+    pixels, fitted = _sized(data, options, (hidden, size), max_pixels)
     extension = "jpg" if is_kept else options.image
     quality = encoding.ORIGINAL_QUALITY if is_kept and not is_sized else options.quality
+    written = encoding.encode(pixels, extension, quality)
     shape = pixels.shape[1], pixels.shape[0]
-    return encoding.encode(pixels, extension, quality), extension, shape, fitted
+    return Picture(written, extension, shape, before, fitted, bucket)
+
+
+def _bucket(buckets: Buckets, size: tuple[int, int]) -> int:
+    number = buckets.choose(*size)
+    if number is None:
+        raise TooSmall("too_small", f"{size[0]}x{size[1]} fills no bucket")
+    return number
 
 
 def _sized(
-    data: bytes, options: RenderOptions, hidden: list[float], max_pixels: int
+    data: bytes,
+    options: RenderOptions,
+    how: tuple[list[float], tuple[int, int] | None],
+    max_pixels: int,
 ) -> tuple[decoding.Pixels, Fit]:
-    size = None
-    if options.buckets is not None:
-        size = options.buckets.sizes[bucket_of(data, options.buckets, max_pixels)]
+    """The pixels, with boxes hidden, brought to a size or to what the options say."""
+    hidden, size = how
     wanted = options.max_side if size is None else max(size)
     enough = None if wanted is None else 2 * wanted
     pixels = decoding.decode(data, enough, max_pixels=max_pixels)
     if hidden:
         pixels = blur.blurred(pixels, hidden)
-    before = pixels.shape[1], pixels.shape[0]
+    shape = pixels.shape[1], pixels.shape[0]
     if size is not None:
-        fitted = fit(*before, size)
+        fitted = fit(*shape, size)
         return encoding.cover(pixels, fitted), fitted
     if options.max_side is None:
-        return pixels, Fit(before, before, 0, 0)
-    fitted = resized(*before, options.max_side, options.resize)
+        return pixels, Fit(shape, shape, 0, 0)
+    fitted = resized(*shape, options.max_side, options.resize)
     return encoding.resize(pixels, options.max_side, options.resize), fitted
