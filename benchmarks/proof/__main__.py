@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from benchmarks.embedded.features import load
 from benchmarks.embedded.report import Bench
 from benchmarks.proof import figures, learner, roc
 from benchmarks.proof.faults import SHARES
+from benchmarks.proof.pictures import small
 from benchmarks.proof.scores import CONTROLS, NOISE, SCORES, Pool, learn, scores
 from benchmarks.proof.sides import Sides, split
 
@@ -107,7 +106,7 @@ class _Runs:
         self._concepts = sides.concept[self._test]
         self._texts = [bench.pairs[row].caption for row in self._test]
         self._pictures = [
-            np.stack([_small(chosen.data / bench.pairs[row].path) for row in rows])
+            np.stack([small(chosen.data / bench.pairs[row].path) for row in rows])
             for rows in (pool.rows, self._test)
         ]
 
@@ -184,17 +183,6 @@ class _Runs:
         clean = self._pool.captions.is_clean
         seeds = range(self._chosen.seeds)
         return f"{np.mean([clean[self._kept(arm, rate, seed)].mean() for seed in seeds]):.1%}"
-
-
-def _small(path: Path) -> learner.Pixels:
-    """The picture in a white square of the learner's size."""
-    picture = Image.fromarray(load(path))
-    picture.thumbnail((learner.SIDE, learner.SIDE), Image.Resampling.BOX)
-    sheet = Image.new("RGB", (learner.SIDE, learner.SIDE), "white")
-    sheet.paste(
-        picture, ((learner.SIDE - picture.width) // 2, (learner.SIDE - picture.height) // 2)
-    )
-    return np.asarray(sheet)
 
 
 if __name__ == "__main__":

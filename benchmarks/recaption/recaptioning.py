@@ -12,7 +12,17 @@ from benchmarks.proof.sides import Sides
 from benchmarks.recaption import synthetic
 from benchmarks.recaption.arms import ARMS, MORE, Material, Sample, of
 from benchmarks.recaption.damage import CLEAN, KINDS, Damaged, damage, flagged
-from benchmarks.recaption.runs import READOUTS, Answers, Bed, Cell, Kept, Reading, gain, pictures
+from benchmarks.recaption.runs import (
+    READOUTS,
+    Answers,
+    Bed,
+    Cell,
+    Kept,
+    Reading,
+    every,
+    gain,
+    pictures,
+)
 from pipeline.reward.bootstrap import Captioned
 
 PART = "recaption"
@@ -55,12 +65,8 @@ class Recaptioning:
 
     def tables(self, kept: Kept, seeds: int, fewer: int) -> str:
         """What was damaged and found, what is said, and what the learner reaches."""
-        runs = {
-            arm: [self.run(Cell(PART, arm, n), kept) for n in range(count)]
-            for arms, count in ((ARMS, seeds), (MORE, min(seeds, fewer)))
-            for arm in arms
-            if count
-        }
+        arms = ((ARMS, seeds), (MORE, min(seeds, fewer)))
+        runs = every(lambda arm, seed: self.run(Cell(PART, arm, seed), kept), arms)
         return "\n\n".join([self.damage_table(), self.said(), self._arms(runs), self._pairs(runs)])
 
     def damage_table(self) -> str:

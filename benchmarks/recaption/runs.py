@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.proof import learner
-from benchmarks.proof.__main__ import _small
 from benchmarks.proof.figures import paired
+from benchmarks.proof.pictures import small
 from benchmarks.recaption.arms import Sample
 
 _LOG = logging.getLogger(__name__)
@@ -87,6 +87,18 @@ def _read(model: learner.Learner, bed: Bed) -> Answers:
     return found
 
 
+def every(
+    run: Callable[[str, int], Answers], arms: Iterable[tuple[Iterable[str], int]]
+) -> dict[str, list[Answers]]:
+    """The answers of arms, each with so many seeds; an arm without any is left out."""
+    return {
+        arm: [run(arm, seed) for seed in range(count)]
+        for names, count in arms
+        for arm in names
+        if count
+    }
+
+
 def gain(own: list[Answers], other: list[Answers], name: str, concepts: learner.Numbers) -> str:
     """The mean difference of two arms with its interval, over the seeds that both have."""
     seeds = min(len(own), len(other))
@@ -100,7 +112,7 @@ def pictures(folder: Path, paths: Sequence[Path]) -> learner.Pixels:
     path = folder / f"pixels-{digest}.npy"
     if not path.exists():
         partial = path.with_suffix(".tmp.npy")
-        np.save(partial, np.stack([_small(one) for one in paths]))
+        np.save(partial, np.stack([small(one) for one in paths]))
         partial.replace(path)
     stored: learner.Pixels = np.load(path)
     return stored

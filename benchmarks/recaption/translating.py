@@ -14,7 +14,17 @@ from benchmarks.proof.scores import _captioned
 from benchmarks.proof.sides import Numbers, Sides
 from benchmarks.recaption.arms import Sample, dealt
 from benchmarks.recaption.people import translations
-from benchmarks.recaption.runs import READOUTS, Answers, Bed, Cell, Kept, Reading, gain, pictures
+from benchmarks.recaption.runs import (
+    READOUTS,
+    Answers,
+    Bed,
+    Cell,
+    Kept,
+    Reading,
+    every,
+    gain,
+    pictures,
+)
 from pipeline.keys import draw_bits
 from recaption.chrf import corpus_chrf
 from recaption.translate import Translate
@@ -133,12 +143,8 @@ class Translating:
 
     def tables(self, kept: Kept, seeds: int, fewer: int) -> str:
         """The translations, what each arm reaches by language, and differences."""
-        runs = {
-            arm: [self.run(Cell(PART, arm, n), kept) for n in range(count)]
-            for arms, count in ((ARMS, seeds), (MORE, min(seeds, fewer)))
-            for arm in arms
-            if count
-        }
+        arms = ((ARMS, seeds), (MORE, min(seeds, fewer)))
+        runs = every(lambda arm, seed: self.run(Cell(PART, arm, seed), kept), arms)
         return "\n\n".join(
             [
                 self.translations(),
