@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pipeline.errors import CurationError
 from pipeline.training import order as orders
-from pipeline.training.order import Export, Order, Place
+from pipeline.training.order import Export, Order, Part, Place
 from pipeline.training.reading import read_ranges
 from pipeline.training.samples import Pairs, batch_of
 
@@ -39,7 +39,8 @@ class PairLoader:
 
     A sample that is damaged or has no such text is passed over and counted in `skipped`; in its
     place stands the next one that the reader holds, so that every batch is full. Memory is that of
-    `shuffle` samples as stored, for each worker. `options` go to PyTorch's DataLoader.
+    `shuffle` samples as stored, for each worker. Of an export into buckets each batch is of one,
+    whose name it has as `bucket`; on every rank the same. `options` go to PyTorch's DataLoader.
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class PairLoader:
         self._order = order or Order()
         self._place = place or here()
         self._options = dict(options or {})
-        self._batches = orders.batches_of_rank(self._export.samples, self._order, self._place.world)
+        self._batches = orders.batches_of_rank(self._export, self._order, self._place.world)
         self._epoch = self._done = 0
 
     def __len__(self) -> int:
         """Batches of this rank in a whole epoch: those of every other rank, too."""
-        return self._batches
+        return sum(self._batches.values())
 
     @property
     def epoch(self) -> int:
@@ -72,7 +73,8 @@ class PairLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         place = self._epoch, self._done
-        stream = _Stream(self._export, self._pairs, self._order, self._place, place)
+        line = orders.turns(self._batches, self._order, self._epoch)
+        stream = _Stream(self._export, self._pairs, self._order, self._place, (place, line))
         # A generator of its own, for otherwise it draws from that of the training.
         loader = DataLoader(
             stream,
@@ -96,7 +98,7 @@ class PairLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where training is; the same on every rank, so that one of them may save it."""
-        is_over = self._done == self._batches
+        is_over = self._done == len(self)
         return {
             "epoch": self._epoch + is_over,
             "batches": 0 if is_over else self._done,
@@ -147,10 +149,15 @@ class _Stream(IterableDataset[Batch]):
     """The batches of one reader, from those on that training has had; sent to each worker."""
 
     def __init__(
-        self, export: Export, pairs: Pairs, order: Order, place: Place, at: tuple[int, int]
+        self,
+        export: Export,
+        pairs: Pairs,
+        order: Order,
+        place: Place,
+        at: tuple[tuple[int, int], list[str]],
     ) -> None:
         self._export, self._pairs, self._order, self._place = export, pairs, order, place
-        self._epoch, self._done = at
+        (self._epoch, self._done), self._line = at
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -158,22 +165,28 @@ class _Stream(IterableDataset[Batch]):
         # reader whose batch comes next.
         turn = (0 if worker is None else worker.id) + self._done
         reader = turn % self._place.readers
-        for candidates in self._candidates(reader, turn // self._place.readers):
-            size, seed = self._order.batch_size, self._order.seed
-            yield batch_of(candidates, size, self._pairs, seed, self._epoch)
+        own, given = self._line[reader :: self._place.readers], turn // self._place.readers
+        streams = {
+            part.bucket: self._candidates(part, own[:given].count(part.bucket))
+            for part in orders.reading(self._line, self._order.batch_size, self._place, reader)
+        }
+        for bucket in own[given:]:
+            candidates, size = next(streams[bucket]), self._order.batch_size
+            batch = batch_of(candidates, size, self._pairs, self._order.seed, self._epoch)
+            yield {**batch, "bucket": bucket} if bucket else batch
 
-    def _candidates(self, reader: int, skipped: int) -> Iterator[list[Any]]:
-        """For each batch its samples, and after them the others of their block."""
+    def _candidates(self, part: Part, skipped: int) -> Iterator[list[Any]]:
+        """For each batch of a bucket its samples, and after them the others of their block."""
         order, size = self._order, self._order.batch_size
-        first, count = orders.reading(self._export, order, self._place, reader)
-        blocks, within = divmod(skipped, order.block_batches)
-        at, end = first + blocks * order.block_batches * size, first + count * size
+        of_block = order.block_batches(len(self._export.buckets))
+        blocks, within = divmod(skipped, of_block)
+        at, end = part.first + blocks * of_block * size, part.first + part.batches * size
         if at >= end:
             return
-        shards = orders.shards_of_epoch(self._export, order, self._epoch)
+        shards = orders.shards_of_epoch(self._export.of(part.bucket), order, self._epoch)
         samples = read_ranges(orders.ranges(shards, at, end - at))
         while at < end:
-            block = list(islice(samples, min(order.block_batches * size, end - at)))
+            block = list(islice(samples, min(of_block * size, end - at)))
             turns = orders.block_order(at, len(block), order, self._epoch)
             for start in range(within * size, len(block), size):
                 yield [block[n] for n in chain(turns[start:], turns[:start])]

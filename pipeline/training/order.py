@@ -4,11 +4,15 @@ An epoch is a line of all samples: the shards in an order drawn by seed and epoc
 samples as they lie in it. The line is cut into equal parts, one for each rank, and these into one
 for each worker; a part is read in blocks, whose samples are put in an order drawn by seed and
 epoch. So everything follows from numbers, and reading can begin at any batch.
+
+An export into buckets has a line for each, so that the images of a batch are of one size. From
+which the n-th batch comes is drawn by seed and epoch, and is the same on every rank.
 """
 
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, cycle
 
@@ -16,19 +20,21 @@ from pipeline import storage
 from pipeline.errors import CurationError, DamagedFile
 from pipeline.keys import draw_bits
 
-VERSION = 1  # raise it when the same seed would give another order
+VERSION = 2  # raise it when the same seed would give another order
 DROP, WRAP = "drop", "wrap"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Order:
     """In what order samples come, and how many a batch has.
 
-    `shuffle` is how many samples a worker holds at once to put them in another order; 0 leaves
-    samples and shards as they were written. If the samples are no whole number of batches on
-    every rank, `uneven` says what becomes of the rest: `drop` leaves those out that come last in
-    the epoch (others in every epoch), fewer than batch_size x world; `wrap` begins the line again
-    until all batches are full, so that as many come twice.
+    `shuffle` is how many samples a worker holds at once to put them in another order, and of
+    each bucket a batch at least; 0 leaves samples and shards as they were written. If the samples
+    (of a bucket) are no whole number of batches on every rank, `uneven` says what becomes of the
+    rest: `drop` leaves those out that come last in the epoch (others in every epoch), fewer than
+    batch_size x world; `wrap` begins the line again until all batches are full, so that as many
+    come twice.
     """
 
     batch_size: int = 256
@@ -42,10 +48,9 @@ class Order:
         if self.uneven not in (DROP, WRAP):
             raise ValueError(f"uneven {self.uneven!r}: it is {DROP} or {WRAP}")
 
-    @property
-    def block_batches(self) -> int:
-        """How many batches are made of the samples that are held at once."""
-        return max(1, -(-self.shuffle // self.batch_size))
+    def block_batches(self, buckets: int = 1) -> int:
+        """How many batches are made of the samples of a bucket that are held at once."""
+        return max(1, -(-self.shuffle // (self.batch_size * buckets)))
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar of an export: where it is, and how many samples it has."""
+    """A tar of an export: where it is, how many samples it has, and the size of its images."""
 
     path: str
     samples: int
+    bucket: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,24 @@ class Export:
     @property
     def samples(self) -> int:
         return sum(shard.samples for shard in self.shards)
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Sizes of images, as the manifest names them; of an export without buckets one, ``""``."""
+        return tuple(dict.fromkeys(shard.bucket for shard in self.shards))
+
+    def of(self, bucket: str) -> "Export":
+        """The shards of a bucket alone."""
+        return Export(tuple(s for s in self.shards if s.bucket == bucket), self.digest)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a reader reads of a bucket: from a place of its line on, so many batches."""
+
+    bucket: str
+    first: int
+    batches: int
 
 
 @dataclass(frozen=True)
@@ -104,47 +128,75 @@ def open_export(folder: str) -> Export:
     path = storage.join(root, "manifest.json")
     if not storage.exists(path):
         raise CurationError(f"{folder}: there is no finished export; run `pairmill export`")
-    listed = []
+    listed, shards = [], []
     for shard in storage.read_fields(path, "shards")["shards"]:
         try:
             name, samples = shard["name"], shard["samples"]
             is_shard = name == os.path.basename(name) and type(samples) is int and samples >= 0
-        except (KeyError, TypeError):
+            bucket = str(shard.get("bucket", ""))
+        except (AttributeError, KeyError, TypeError):
             is_shard = False
         if not is_shard:
             raise DamagedFile(f"{path}: is damaged, export again: its shards are none")
         listed.append((name, samples, str(shard.get("sha256"))))
-    shards = tuple(Shard(storage.join(root, name), count) for name, count, _ in listed if count)
+        if samples:
+            shards.append(Shard(storage.join(root, name), samples, bucket))
     if not shards:
         raise CurationError(f"{root}: the export has no samples, so there is nothing to train on")
-    return Export(shards, hashlib.sha256(repr(listed).encode()).hexdigest())
+    return Export(tuple(shards), hashlib.sha256(repr(listed).encode()).hexdigest())
 
 
-def batches_of_rank(samples: int, order: Order, world: int) -> int:
-    """How many batches every rank has in an epoch. Raises CurationError when that is none."""
+def batches_of_rank(export: Export, order: Order, world: int) -> dict[str, int]:
+    """How many batches of each bucket every rank has in an epoch.
+
+    Raises CurationError when there are none; buckets of which none come are warned of.
+    """
     step = order.batch_size * world
-    count = samples // step if order.uneven == DROP else -(-samples // step)
-    if not count:
+    samples = {bucket: export.of(bucket).samples for bucket in export.buckets}
+    found = {
+        bucket: count // step if order.uneven == DROP else -(-count // step)
+        for bucket, count in samples.items()
+    }
+    if not any(found.values()):
         raise CurationError(
-            f"{samples} samples do not make a batch of {order.batch_size} on each of {world}"
-            " ranks; take a smaller batch_size, or `uneven='wrap'`"
+            f"{max(samples.values())} samples do not make a batch of {order.batch_size} on each of"
+            f" {world} ranks; take a smaller batch_size, or `uneven='wrap'`"
         )
-    return count
+    short = {bucket: samples[bucket] for bucket, batches in found.items() if not batches}
+    if short:
+        _LOG.warning(
+            "%d samples never come, of buckets that do not make a batch of %d on each of %d ranks:"
+            " %s; take a smaller batch_size, or `uneven='wrap'`",
+            *(sum(short.values()), order.batch_size, world, ", ".join(short)),
+        )
+    return found
 
 
-def reading(export: Export, order: Order, place: Place, reader: int) -> tuple[int, int]:
-    """Where in the line of samples a reader begins, and how many batches are its own.
+def turns(batches: dict[str, int], order: Order, epoch: int) -> list[str]:
+    """The bucket of each batch of a rank, in the order of this epoch; those of every rank."""
+    line = [bucket for bucket, count in batches.items() for _ in range(count)]
+    if not order.shuffle or len(batches) == 1:
+        return line
+    salt = f"training-buckets-{epoch}"
+    dice = [(draw_bits(str(n).encode(), order.seed, salt), n) for n in range(len(line))]
+    return [line[n] for _, n in sorted(dice)]
+
+
+def reading(line: Sequence[str], batch_size: int, place: Place, reader: int) -> list[Part]:
+    """What a reader reads of each bucket, if these are the buckets of a rank's batches.
 
     Of a rank's batches reader r makes those numbered r, r + readers, r + 2 readers, …
     """
-    total = batches_of_rank(export.samples, order, place.world)
-    shares = [len(range(r, total, place.readers)) for r in range(place.readers)]
-    before = place.rank * total + [0, *accumulate(shares)][reader]
-    return before * order.batch_size, shares[reader]
+    parts = []
+    for bucket in dict.fromkeys(line):
+        shares = [line[r :: place.readers].count(bucket) for r in range(place.readers)]
+        before = place.rank * sum(shares) + [0, *accumulate(shares)][reader]
+        parts.append(Part(bucket, before * batch_size, shares[reader]))
+    return parts
 
 
 def shards_of_epoch(export: Export, order: Order, epoch: int) -> list[Shard]:
-    """All shards, in the order of this epoch."""
+    """All shards of an export, or of a bucket, in the order of this epoch."""
     if not order.shuffle:
         return list(export.shards)
     salt = f"training-shards-{epoch}"

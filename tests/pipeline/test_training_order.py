@@ -18,25 +18,35 @@ from pipeline.training.order import (
     ranges,
     reading,
     shards_of_epoch,
+    turns,
 )
 from tests.pipeline.training_exports import write_plain
 
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 
-def export_of(counts):
-    return Export(tuple(Shard(f"{n}.tar", count) for n, count in enumerate(counts)), "digest")
+def export_of(counts, buckets=("",)):
+    """Shards of so many samples, of each of these buckets in turn."""
+    shards = (Shard(f"{n}.tar", count, buckets[n % len(buckets)]) for n, count in enumerate(counts))
+    return Export(tuple(shards), "digest")
 
 
 def read_by_all(export, order, world, workers, epoch=0):
     """For each rank and reader the samples it reads, as (shard, place)."""
-    shards, found = shards_of_epoch(export, order, epoch), {}
+    found = {}
+    line = turns(batches_of_rank(export, order, world), order, epoch)
     for rank in range(world):
         for reader in range(max(1, workers)):
-            first, count = reading(export, order, Place(rank, world, workers), reader)
-            parts = ranges(shards, first, count * order.batch_size)
+            own = reading(line, order.batch_size, Place(rank, world, workers), reader)
             found[rank, reader] = [
-                (part.shard.path, n) for part in parts for n in range(part.first, part.beyond)
+                (one.shard.path, n)
+                for part in own
+                for one in ranges(
+                    shards_of_epoch(export.of(part.bucket), order, epoch),
+                    part.first,
+                    part.batches * order.batch_size,
+                )
+                for n in range(one.first, one.beyond)
             ]
     return found
 
@@ -46,12 +56,12 @@ def test_every_sample_is_read_once_or_the_rest_is_left_out(counts, size, world, 
     export, order = export_of(counts), Order(size, shuffle)
     if export.samples < size * world:
         with pytest.raises(CurationError, match="do not make a batch"):
-            batches_of_rank(export.samples, order, world)
+            batches_of_rank(export, order, world)
         return
     found = read_by_all(export, order, world, workers)
     read = [one for part in found.values() for one in part]
     assert len(set(read)) == len(read) == export.samples - export.samples % (size * world)
-    per_rank = batches_of_rank(export.samples, order, world)
+    per_rank = sum(batches_of_rank(export, order, world).values())
     for rank in range(world):
         own = [len(part) for (of, _), part in found.items() if of == rank]
         assert sum(own) == per_rank * size
@@ -114,7 +124,46 @@ def test_all_shards_come_first_equally_often():
     ("size", "shuffle", "batches"), [(4, 0, 1), (4, 4, 1), (4, 5, 2), (4, 1000, 250), (9, 1, 1)]
 )
 def test_blocks_are_whole_batches(size, shuffle, batches):
-    assert Order(size, shuffle).block_batches == batches
+    assert Order(size, shuffle).block_batches() == batches
+
+
+def test_buckets_share_what_is_held_at_once():
+    assert Order(4, 1000).block_batches(10) == 25
+    assert Order(4, 1000).block_batches(1000) == 1
+
+
+@given(COUNTS, st.integers(1, 4), st.integers(1, 3), st.integers(0, 3), st.sampled_from([0, 7]))
+def test_each_bucket_has_a_line_of_its_own(counts, size, world, workers, shuffle):
+    export = export_of(counts, ("16x8", "8x16", "8x8"))
+    order, step = Order(size, shuffle, uneven="drop"), size * world
+    whole = {bucket: export.of(bucket).samples // step for bucket in export.buckets}
+    if not any(whole.values()):
+        return
+    assert batches_of_rank(export, order, world) == whole
+    read = [one for part in read_by_all(export, order, world, workers).values() for one in part]
+    assert len(set(read)) == len(read) == step * sum(whole.values())
+    wrapped = Order(size, shuffle, uneven="wrap")
+    read = [one for part in read_by_all(export, wrapped, world, workers).values() for one in part]
+    assert len(set(read)) == export.samples
+
+
+def test_buckets_come_in_a_drawn_order():
+    batches = {"8x8": 30, "16x8": 10}
+    line = turns(batches, Order(1, 5, seed=2), 0)
+    assert [line.count(bucket) for bucket in batches] == [30, 10]
+    assert 0 < line.index("16x8") < 20
+    assert "8x8" in line[-20:]
+    assert line != turns(batches, Order(1, 5, seed=2), 1)
+    assert turns(batches, Order(1, 0), 0) == ["8x8"] * 30 + ["16x8"] * 10
+
+
+def test_a_bucket_too_small_for_a_batch_is_warned_of(caplog):
+    export = export_of([9, 3], ("8x8", "16x8"))
+    assert batches_of_rank(export, Order(4), 1) == {"8x8": 2, "16x8": 0}
+    assert "3 samples never come, of buckets that do not make a batch of 4 on each of 1 ranks:" in (
+        caplog.text
+    )
+    assert "16x8; take a smaller batch_size" in caplog.text
 
 
 def test_an_export_is_found_in_an_output_or_as_it_is(tmp_path):
