@@ -120,6 +120,17 @@ def image_features(images: list[Pixels], device: str = "cpu") -> tuple[Floats, F
     return features[: len(images)], logits[: len(images)]
 
 
+def early_maps(image: Pixels) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Maps [1, 40, h / 8, w / 8] and [1, 112, h / 16, w / 16] of strokes and parts of a picture.
+
+    The picture is seen as it is, without `fit`; its sides must be multiples of 16.
+    """
+    import torch
+
+    with torch.inference_mode():
+        return _early()(torch.from_numpy(np.ascontiguousarray(image))[None])
+
+
 def sentence_features(texts: list[str]) -> Floats:
     """What the text backbone says: unit vectors [n, 512]."""
     encoder = _sentence_encoder()
@@ -276,10 +287,7 @@ def _network(device: str) -> Callable[..., tuple["torch.Tensor", "torch.Tensor"]
         x = (pixels.permute(0, 3, 1, 2).float() - 127) / 128
         x = stem(x.contiguous(memory_format=torch.channels_last))
         for layers in blocks:
-            y = x
-            for layer in layers:
-                y = layer(y)
-            x = y.add_(x) if layers[-2].stride == 1 and y.shape == x.shape else y
+            x = _through(layers, x)
         if by_cell:
             cells = head(x).flatten(2).transpose(1, 2).contiguous()
             return cells, torch.stack([torch.addmm(bias, cell, weight.T) for cell in cells])
@@ -287,6 +295,36 @@ def _network(device: str) -> Callable[..., tuple["torch.Tensor", "torch.Tensor"]
         return features, torch.addmm(bias, features, weight.T)
 
     return network
+
+
+@functools.cache
+def _early() -> Callable[["torch.Tensor"], tuple["torch.Tensor", "torch.Tensor"]]:
+    """The first blocks, on the CPU: uint8 [n, h, w, 3] to the outputs of the fifth and eleventh."""
+    import torch
+
+    state = image_backbone()
+    stem = _folded(state, "_conv_stem", "_bn0", 2)
+    blocks = [_block(state, i) for i in range(11)]
+
+    def network(pixels: "torch.Tensor") -> tuple["torch.Tensor", "torch.Tensor"]:
+        x = (pixels.permute(0, 3, 1, 2).float() - 127) / 128
+        x = stem(x.contiguous(memory_format=torch.channels_last))
+        for layers in blocks[:5]:
+            x = _through(layers, x)
+        fifth = x
+        for layers in blocks[5:]:
+            x = _through(layers, x)
+        return fifth, x
+
+    return network
+
+
+def _through(layers: list["_Layer"], x: "torch.Tensor") -> "torch.Tensor":
+    """What a block makes of its input, which is added where it has the shape of the output."""
+    y = x
+    for layer in layers:
+        y = layer(y)
+    return y.add_(x) if layers[-2].stride == 1 and y.shape == x.shape else y
 
 
 def _block(state: dict[str, "torch.Tensor"], index: int) -> list["_Layer"]:

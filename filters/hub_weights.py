@@ -234,6 +234,8 @@ def _load(source: Source, kind: str) -> Loaded:
 def _check_words(source: Source, model: Any, processor: Any) -> None:
     """Raises ValueError when the tokenizer knows tokens for which the model has no embedding."""
     tokenizer = getattr(processor, "tokenizer", processor)  # a model of text alone has no more
+    if not hasattr(tokenizer, "__len__"):  # a model of pictures alone has none
+        return
     known, held = len(tokenizer), model.get_input_embeddings().num_embeddings
     if known > held:
         raise ValueError(

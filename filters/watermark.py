@@ -1,7 +1,7 @@
 """Watermarks that can be read: names of stock agencies, copyright lines, one text many times over.
 
 True by evidence, otherwise not known: marks too faint or too fanciful to be read, and logos
-without letters, are missed. There is no model of how a watermark looks.
+without letters, are missed. How likely a picture is marked by its looks, `marks` tells.
 """
 
 import re
