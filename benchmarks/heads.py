@@ -159,7 +159,8 @@ def cases(columns: dict[str, Any], folder: Path) -> list[Case]:
     for batches, batch in ((1, 256), (4, 1024)):
         scorer = NegClip(batches=batches, batch=batch)
         add(f"neg_clip, {batches} x {batch}", scorer, negatives(scorer, batches * batch))
-    add("teacher_mass, 1,024", TeacherMass(), negatives(None, 1024))
+    add("teacher_mass, encoder, 1,024", TeacherMass("encoder"), negatives(None, 1024))
+    add("teacher_mass, averaged, 1,024", TeacherMass(), head)
     return found
 
 
@@ -237,7 +238,8 @@ def quality(path: str, share: float, seed: int) -> None:
     lines = [["cosine", f"{auc(cosines, ~wrong):.3f}", "", ""]]
     for name, scorer, column in (
         ("neg_clip", NegClip(), "neg_clip_score"),
-        ("teacher_mass", TeacherMass(), "teacher_mass"),
+        ("teacher_mass, encoder", TeacherMass("encoder"), "teacher_mass"),
+        ("teacher_mass, averaged", TeacherMass(), "teacher_mass"),
         ("noise, counted", Noise(near=0), "noise_probability"),
         ("noise, anchored", Noise(mixture="anchored"), "noise_probability"),
         ("noise, free mixture", Noise(mixture="free"), "noise_probability"),

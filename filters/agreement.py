@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filters.too_few import NotEnoughRows
 from filters.vectors import BATCH, Doubles, Fitted
 
 _WRITES = pa.schema(
@@ -51,9 +52,9 @@ class Agreement:
         return self.of
 
     def fit(self, rows: pa.Table) -> Fitted:
-        """The sorted values of each column. Raises ValueError without rows."""
+        """The sorted values of each column. Raises NotEnoughRows without rows."""
         if not len(rows):
-            raise ValueError("no row has all the scores")
+            raise NotEnoughRows("needs a row that has all the scores, found none")
         return {name: np.sort(numbers(rows[name].to_numpy(), name)) for name in self.of}
 
     def __call__(self, batch: dict[str, list[Any]], fitted: Fitted) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters import vectors
+from filters.too_few import NotEnoughRows
 from filters.vectors import Doubles, Fitted, Halves
 
 _WRITES = ("alip_sample_weight", "alip_raw_weight", "alip_synthetic_weight")
@@ -48,9 +49,9 @@ class AlipWeights:
         return (self.image, self.text, self.synthetic)
 
     def fit(self, rows: pa.Table) -> Fitted:
-        """The mean of each cosine. Raises ValueError without rows."""
+        """The mean of each cosine. Raises NotEnoughRows without rows."""
         if not len(rows):
-            raise ValueError("no row has an image and both captions")
+            raise NotEnoughRows("needs a row that has an image and both captions, found none")
         found = cosines(*(vectors.column(rows, name) for name in self.reads))
         return {name: np.array(found[name].mean()) for name in _COSINES}
 

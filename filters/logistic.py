@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from filters.too_few import NotEnoughRows
 from filters.vectors import Doubles
 
 Bools = npt.NDArray[np.bool_]
@@ -82,12 +83,12 @@ def best_penalty(columns: Doubles, labels: Bools) -> tuple[float, Doubles]:
     """The penalty of PENALTIES with the lowest held-out loss, and the loss per row of each.
 
     Rows are dealt to the folds in turn, label by label; of equal losses the larger penalty wins.
-    Raises ValueError for fewer rows of a label than folds.
+    Raises NotEnoughRows for fewer rows of a label than folds.
     """
     fewest = int(min(labels.sum(), (~labels).sum()))
     if fewest < FOLDS:
-        raise ValueError(
-            f"needs {FOLDS} rows of each label at least, found {fewest} of {len(labels)}"
+        raise NotEnoughRows(
+            f"needs {FOLDS} rows of each label, found {fewest} of one, of {len(labels)}"
         )
     fold = np.empty(len(labels), np.int64)
     for label in (True, False):

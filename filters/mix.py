@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from filters import logistic
 from filters.agreement import numbers, rank
+from filters.too_few import NotEnoughRows
 from filters.vectors import BATCH, Doubles, Fitted, draw_order
 
 SCALES = ("standard", "rank")
@@ -61,9 +62,9 @@ class Mix:
         return self.reads if self.label is None else (*self.reads, self.label)
 
     def fit(self, rows: pa.Table) -> Fitted:
-        """The scales of the columns, and the coefficients. Raises ValueError for lack of rows."""
+        """The scales of the columns, and the coefficients. Raises NotEnoughRows."""
         if not len(rows):
-            raise ValueError("no row has all the columns")
+            raise NotEnoughRows("needs a row that has all the columns, found none")
         order = draw_order(rows["key"].to_pylist(), 0, "mix")  # folds, whatever keys mean
         columns = {name: numbers(rows[name].to_numpy(), name)[order] for name in self.reads}
         learnt = {f"scale.{name}": self._scale_of(values) for name, values in columns.items()}

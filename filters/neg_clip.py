@@ -56,7 +56,7 @@ class NegClip:
         return self.batches * self.batch
 
     def fit(self, rows: pa.Table) -> Fitted:
-        """The negatives. Raises ValueError for fewer than two rows."""
+        """The negatives. Raises NotEnoughRows for fewer than two."""
         return negatives.drawn(rows, self.image, self.text, self.seed, self.batches)
 
     def __call__(self, batch: dict[str, list[Any]], fitted: Fitted) -> dict[str, list[Any]]:

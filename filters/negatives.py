@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters import vectors
+from filters.too_few import NotEnoughRows
 from filters.vectors import Doubles, Fitted, Halves, Names
 
 
@@ -17,12 +18,10 @@ def drawn(rows: pa.Table, image: str, text: str, seed: int, batches: int) -> Fit
     """The rows as negatives, in batches of almost equal size that depend on seed and keys.
 
     `image` and `text` hold half floats [n, d], `image_name` and `text_name` what tells equal ones,
-    `starts` [batches + 1] where each batch begins. Raises ValueError for fewer than two rows.
+    `starts` [batches + 1] where each batch begins. Raises NotEnoughRows for fewer than two.
     """
     if len(rows) < 2:
-        raise ValueError(
-            f"needs two pairs at least, to compare one with another; {len(rows)} found"
-        )
+        raise NotEnoughRows(f"needs 2 pairs to compare one with another, found {len(rows)}")
     order = vectors.draw_order(rows["key"].to_pylist(), seed, "negatives")
     seen, read = vectors.column(rows, image)[order], vectors.column(rows, text)[order]
     if seen.shape != read.shape:

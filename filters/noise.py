@@ -5,21 +5,20 @@ others. No row is scored by a head that has seen its image in training.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from filters import counted, mixture, negatives, noise_head, strangers, vectors
+from filters import counted, halves, mixture, noise_head, strangers, vectors
 from filters.counted import Counted
 from filters.mixture import Mixture
 from filters.noise_head import Recipe
-from filters.vectors import Doubles, Fitted, Halves, Names
+from filters.vectors import Doubles, Fitted, Halves
 
 MIXTURES = ("counted", "anchored", "free")
-_FEWEST = 32  # pairs to train a head on
-_TOP_BIT = np.uint64(63)
 _WRITES = ("noise_probability", "noise_loss")
 
 
@@ -75,23 +74,11 @@ class Noise:
         return (self.image, self.text)
 
     def fit(self, rows: pa.Table) -> Fitted:
-        """Two heads, the negatives as each sees them, and what tells noise; for few, ValueError."""
-        order = vectors.draw_order(rows["key"].to_pylist(), self.seed, "noise")
-        images, texts = (vectors.column(rows, name)[order] for name in self.reads)
-        if images.shape != texts.shape:
-            raise ValueError(f"vectors of {images.shape[1]} and of {texts.shape[1]} numbers")
-        half = _half(vectors.names(images)) if len(images) else np.zeros(0, np.int64)
-        fewest = min(int((half == side).sum()) for side in (0, 1))
-        if fewest < _FEWEST:
-            raise ValueError(f"needs {_FEWEST} rows in each half to train on, found {fewest}")
+        """Two heads, the negatives as each sees them, what tells noise. Raises NotEnoughRows."""
+        images, texts = halves.sample(rows, self.reads, self.seed, "noise")
         recipe = Recipe(self.units, self.epochs, self.temperature, self.seed)
-        heads = [noise_head.trained(images[half != s], texts[half != s], recipe) for s in (0, 1)]
-        learnt: Fitted = {"heads": np.stack(heads).astype(np.float32)}
-        few = slice(0, self.negatives)
-        learnt["image_name"], learnt["text_name"] = map(vectors.names, (images[few], texts[few]))
-        for place, name in enumerate(("image", "text")):
-            side = (images, texts)[place][few]
-            learnt[name] = np.stack([noise_head.projected(side, head[place]) for head in heads])
+        train = partial(noise_head.trained, recipe=recipe)
+        learnt = halves.fit(images, texts, self.negatives, train)
         losses = self._losses(images, texts, learnt)
         return {**learnt, **self._noise(losses[np.isfinite(losses)], images, texts, learnt)}
 
@@ -116,25 +103,18 @@ class Noise:
 
     def _losses(self, images: Halves, texts: Halves, fitted: Fitted) -> Doubles:
         """Loss [n] of each pair by the head of its half; NaN where it has no negative."""
-        width = fitted["heads"].shape[-1]
-        if images.shape[1] != width or texts.shape[1] != width:
-            raise ValueError(f"vectors of {images.shape[1]} numbers, fitted on {width}")
-        names = vectors.names(images), vectors.names(texts)
-        half = _half(names[0])
-        losses = np.empty(len(images))
-        for side in (0, 1):
-            here = np.flatnonzero(half == side)
-            if len(here):
-                parts = (images[here], texts[here], names[0][here], names[1][here])
-                work = _Head(self, fitted, side)
-                losses[here] = vectors.in_blocks(work.losses, *parts)
+        cosines, logs = halves.log_means(images, texts, fitted, [self.temperature])
+        own = cosines / self.temperature
+        with np.errstate(invalid="ignore"):  # NaN where there is no other
+            lost = np.logaddexp(0, logs[:, 0] + np.log(self.negatives) - own[:, None])
+        losses: Doubles = lost.mean(axis=1)
         return losses
 
     def _losses_of_strangers(
         self, images: Halves, texts: Halves, fitted: Fitted
     ) -> tuple[Doubles, Doubles]:
         """Losses of the sample's images with captions of other pairs of their half, and weights."""
-        half = _half(vectors.names(images))
+        half = halves.half_of(images)
         drawn = strangers.rounds(images, texts, half, self.near)
         if self.mixture == "anchored":
             drawn = islice(strangers.rounds(images, texts, half, 0), 1)
@@ -148,42 +128,9 @@ class Noise:
         return np.concatenate(losses), np.concatenate(weights)
 
 
-class _Head:
-    """One of the two heads with its negatives; a class because a block is worked on with both."""
-
-    def __init__(self, scorer: Noise, fitted: Fitted, side: int) -> None:
-        self._maps = fitted["heads"][side].astype(np.float64)
-        self._temperature = scorer.temperature
-        self._count = scorer.negatives
-        self._fitted: Fitted = {
-            **{name: fitted[name][side] for name in ("image", "text")},
-            **{name: fitted[name] for name in ("image_name", "text_name")},
-            "starts": np.array([0, len(fitted["image_name"])]),
-        }
-
-    def losses(
-        self, images: Halves, texts: Halves, image_names: Names, text_names: Names
-    ) -> Doubles:
-        seen = noise_head.projected(images, self._maps[0])
-        read = noise_head.projected(texts, self._maps[1])
-        own = np.einsum("ij,ij->i", seen, read) / self._temperature
-        others = negatives.block_log_means(
-            seen, read, (image_names, text_names), self._fitted, [self._temperature]
-        )[:, 0]
-        with np.errstate(invalid="ignore"):  # NaN where there is no other
-            lost = np.logaddexp(0, others + np.log(self._count) - own[:, None])
-        losses: Doubles = lost.mean(axis=1)
-        return losses
-
-
 def _probability(losses: Doubles, fitted: Fitted) -> Doubles:
     """How likely noise is, for each loss."""
     if "counted" in fitted:
         at, odds = fitted["counted"]
         return Counted(at, odds, float(fitted["share"])).probability(losses)
     return Mixture(*fitted["mixture"].tolist()).probability(losses)
-
-
-def _half(image_names: Names) -> vectors.Places:
-    """0 or 1 for each image."""
-    return (image_names >> _TOP_BIT).astype(np.int64)

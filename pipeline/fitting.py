@@ -2,9 +2,10 @@
 
 The sample is the rows with the smallest draws of their keys, so it depends on the pool alone and
 is bounded, and so is memory, however large the pool. What was learnt is one safetensors file
-beside the columns, complete or absent.
+beside the columns, complete or absent. Of a pool too small to learn from, the file says so.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -23,6 +24,7 @@ from pipeline.instances import Instance
 from pipeline.keys import draw_bits
 from pipeline.large import large, taken
 from pipeline.pool import BASE, Pool, Shard, read_base
+from pipeline.stage import reason
 
 if TYPE_CHECKING:
     from pipeline.build import Build
@@ -35,6 +37,8 @@ _MOST_TASKS = 10_000  # in one graph
 # Rows that lack something can't be learnt from: so many times as many as are wanted are looked at.
 _LOOKED_AT = 4
 _DRAWS = 1 << 64
+_TOO_FEW = "too few rows"  # the array that holds why nothing was learnt
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,58 @@ def read_fitted(path: str) -> Fitted:
     return found
 
 
-def fit(build: "Build", made: Pool, instance: Instance) -> None:
+def too_few(learnt: Fitted) -> str | None:
+    """Why nothing was learnt, as `Type: message`, if that is for lack of rows."""
+    said = learnt.get(_TOO_FEW)
+    return None if said is None else said.tobytes().decode()
+
+
+def message_of(why: str) -> str:
+    """What is said of it, without the type."""
+    return why.partition(": ")[2] or why
+
+
+def refused(instance: Instance, ok: Sequence[bool]) -> tuple[pa.Table, Sequence[bool]] | None:
+    """The columns of a scorer that had too few rows to learn from, and the rows they are of.
+
+    None when it has learnt, or learns nothing. `ok` are the rows that did not fail.
+    """
+    if not instance.is_fitted or not any(ok):
+        return None
+    why = too_few(read_fitted(fitted_path(instance.columns)))
+    if why is None:
+        return None
+    schema = instance.columns.schema
+    nothing = pa.table([pa.nulls(len(ok), f.type) for f in schema], names=schema.names)
+    reasons = pa.array([why] * len(ok), pa.string())
+    return nothing.append_column(instance.columns.error_column, reasons), ok
+
+
+def fit(build: "Build", made: Pool, instance: Instance) -> bool:
     """Let a scorer learn from the pool, if it has not done so and columns of it are missing.
 
-    Raises ShardsFailed when it can't.
+    False, and a warning, when the pool is too small for it. Raises ShardsFailed when it can't
+    learn for another reason.
     """
     path = fitted_path(instance.columns)
     is_scored = all(instance.columns.has(shard) for shard in made.shards)
-    if is_scored or storage.exists(path):
-        return
+    if not is_scored and not storage.exists(path):
+        _fit(build, made, instance, path)
+    why = _refusal(path)
+    if why is not None:
+        message = "scorer %r has no value for any row, as there are too few to learn from: %s"
+        _LOGGER.warning(message, instance.name, message_of(why))
+    return why is None
+
+
+def _refusal(path: str) -> str | None:
+    try:
+        return too_few(read_fitted(path)) if storage.exists(path) else None
+    except DamagedFile:  # a shard that needs it will say so
+        return None
+
+
+def _fit(build: "Build", made: Pool, instance: Instance, path: str) -> None:
     groups = list(_groups(made))
     work = storage.join(build.out, "work", "fit", instance.name)
     job = FitJob(
@@ -194,7 +241,7 @@ def fit_pool(_: str, job: FitJob) -> dict[str, Any]:
     """Let the scorer learn from what was drawn, and write what it has learnt.
 
     Memory: the sample, twice, beside the scorer's own need. Raises CurationError when it can't
-    learn from so few rows, ValueError when what it gives are no arrays.
+    learn from these rows but for their number, ValueError when what it gives are no arrays.
     """
     from safetensors.numpy import save
 
@@ -205,7 +252,10 @@ def fit_pool(_: str, job: FitJob) -> dict[str, Any]:
     try:
         learnt = job.instance.scorer.fit(rows)
     except ValueError as error:
-        raise CurationError(f"scorer {name!r}, fitted on {len(rows):,} rows: {error}") from error
+        if not getattr(error, "is_too_few", False):
+            what = f"scorer {name!r}, fitted on {len(rows):,} rows: {error}"
+            raise CurationError(what) from error
+        learnt = {_TOO_FEW: np.frombuffer(reason(error).encode(), np.uint8)}
     arrays = {key: np.asarray(value, order="C") for key, value in learnt.items()}
     for key, array in arrays.items():
         if array.dtype.kind in "fc" and not np.isfinite(array).all():

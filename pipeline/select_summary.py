@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from pipeline.database import Database, quoted
 from pipeline.select_input import Intake
 from pipeline.select_plan import FAILED_CODE, TAKEDOWN_CODE, Plan
-from pipeline.steps import FAILED, MAX_DROP, TAKEDOWN
+from pipeline.steps import FAILED, MAX_DROP, TAKEDOWN, Top
 
 TOP_VALUES = 50
 
@@ -68,6 +68,7 @@ def summarise(database: Database, plan: Plan, intake: Intake) -> Summary:
     sql = "select __code, count(*) from __outcome where __code <> 0 group by all"
     dropped.update(database.execute(sql).fetchall())
     attrition = _attrition(plan, intake.rows, dropped)
+    cuts = tuple(_cuts(database, plan))
     copies = 0
     if intake.rows:
         sql = "select coalesce(sum(__times), 0)::bigint from __survivors"
@@ -75,13 +76,13 @@ def summarise(database: Database, plan: Plan, intake: Intake) -> Summary:
     return Summary(
         attrition=attrition,
         copies=copies,
-        cuts=tuple(_cuts(database, plan)),
+        cuts=cuts,
         breakdowns=tuple(
             _breakdown(database, position, column)
             for position, column in enumerate(plan.report_by)
             if intake.rows
         ),
-        warnings=tuple(_warnings(plan, attrition)),
+        warnings=tuple(_warnings(plan, attrition, cuts)),
     )
 
 
@@ -94,8 +95,12 @@ def _attrition(plan: Plan, rows: int, dropped: Mapping[int, int]) -> tuple[tuple
     return tuple(zip(names, list(left)[1:], strict=True))
 
 
-def _warnings(plan: Plan, attrition: tuple[tuple[str, int], ...]) -> list[str]:
+def _warnings(
+    plan: Plan, attrition: tuple[tuple[str, int], ...], cuts: tuple[Cut, ...]
+) -> list[str]:
     limits = {step.name: step.step.max_drop for step in plan.steps}
+    ranked = {step.name: step.step.column for step in plan.steps if isinstance(step.step, Top)}
+    cut = {one.step for one in cuts}
     found = []
     for (_, before), (name, after) in pairwise(attrition):
         limit = limits.get(name)
@@ -105,6 +110,8 @@ def _warnings(plan: Plan, attrition: tuple[tuple[str, int], ...]) -> list[str]:
                 f"step {name!r} drops {before - after} of {before} rows,"
                 f" {(before - after) / before:.1%} (limit {limit:.0%})"
             )
+            if name in ranked and name not in cut:
+                found[-1] += f": {ranked[name]!r} is NULL in all of them"
     return found
 
 

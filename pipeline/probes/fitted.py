@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from pipeline import fitting, storage
+from pipeline.errors import CurationError
 from pipeline.global_score import read_rows
 from pipeline.instances import Instance
 from pipeline.keys import digest, draw_bits
@@ -52,6 +53,10 @@ def _fit(asking: Asking, chain: Sequence[Instance], pairs: Sequence[Pair]) -> in
         writer.write_table(drawn)
     found = fitting.fit_pool("pool", job)
     path = fitting.fitted_path(instance.columns)
+    why = fitting.too_few(fitting.read_fitted(path))
+    if why is not None:
+        what = fitting.message_of(why)
+        raise CurationError(f"scorer {instance.name!r}, fitted on {found['rows']:,} rows: {what}")
     asking.learnt[path] = storage.read_bytes(path)
     storage.remove(work)
     return int(found["rows"])

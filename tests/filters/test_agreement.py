@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.agreement import Agreement, rank
+from filters.too_few import NotEnoughRows
 from tests.filters.embedded_rows import table
 
 
@@ -70,7 +71,7 @@ def test_what_it_refuses() -> None:
         Agreement(("a", "a"))
     with pytest.raises(ValueError, match=r"quantile must be in \[0, 1\], got 50"):
         Agreement(("a", "b"), quantile=50)
-    with pytest.raises(ValueError, match="no row has all the scores"):
+    with pytest.raises(NotEnoughRows, match="a row that has all the scores, found none"):
         Agreement(("a", "b")).fit(table(a=[1], b=[1]).slice(1))
     with pytest.raises(ValueError, match="column 'a' must hold numbers, found str"):
         Agreement(("a", "b")).fit(table(a=["x"], b=[1]))

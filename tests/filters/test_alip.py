@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from filters.alip import AlipWeights
+from filters.too_few import NotEnoughRows
 from tests.filters.embedded_rows import directions, table
 
 SCORER = AlipWeights()
@@ -68,7 +69,7 @@ def test_companions_make_no_difference() -> None:
 
 def test_what_it_refuses() -> None:
     rows = directions(1)
-    with pytest.raises(ValueError, match="no row has an image and both captions"):
+    with pytest.raises(NotEnoughRows, match="an image and both captions, found none"):
         SCORER.fit(table(clip_image=rows, clip_text=rows, synthetic_text=rows).slice(1))
     with pytest.raises(ValueError, match=r"different encoders: they have \[16, 16, 8\] numbers"):
         SCORER.fit(table(clip_image=rows, clip_text=rows, synthetic_text=directions(1, 8)))

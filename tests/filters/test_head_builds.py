@@ -1,5 +1,6 @@
 """Scorers over stored embeddings in builds: fitted on the pool, the same in shards of any size."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,17 @@ import numpy as np
 import pytest
 
 from pipeline.build import Build
-from pipeline.errors import RecipeError, ShardsFailed
+from pipeline.errors import RecipeError
 from pipeline.recipe import parse_recipe
 from tests.conftest import tree, write_pair
 from tests.pictures import jpeg
 
+SMALL = """\
+  norm: {scorer: "filters.norm_sim:NormSim", split: train, targets: targets.npy}
+  of_encoder: {scorer: "filters.teacher:TeacherMass", teacher: encoder,
+    columns: {teacher_mass: encoder_mass, teacher_image_mass: ei, teacher_text_mass: et}}
+"""
+SILENT_BELOW_64 = ("teacher_mass", "agreement_min", "mix_score")  # the last two read the first
 RECIPE = """\
 sources: {{photos: {{folder: photos/}}}}
 ingest: {{rows_per_shard: {size}}}
@@ -20,7 +27,7 @@ score:
 {score}
 select:
   - all: {{where: key is not null}}
-"""
+{select}"""
 SCORERS = """\
   neg: {scorer: "filters.neg_clip:NegClip", batches: 2, batch: 20}
   mass: {scorer: "filters.teacher:TeacherMass", queue: 30, temperatures: [0.05, 0.1]}
@@ -96,7 +103,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(folder: Path, out: str, score: str = SCORERS, size: int = 1000) -> Build:
-    text = RECIPE.format(size=size, score=score.rstrip())
+    select = "  - sure: {top: noise_loss, fraction: 0.5, lowest: true}\n" if SMALL in score else ""
+    text = RECIPE.format(size=size, score=score.rstrip(), select=select)
     made = Build(parse_recipe(text, str(folder / "recipe.yaml")), str(folder / out))
     made.ingest()
     made.score()
@@ -134,10 +142,28 @@ def test_scoring_again_is_the_same_bytes(photos: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_can_not_be_learnt_from_fails_with_a_reason(photos: Path) -> None:
-    score = '  noise: {scorer: "filters.noise:Noise", fit_rows: 20}\n'
-    with pytest.raises(ShardsFailed, match="fitted on 20 rows: needs 32 rows in each half"):
-        build(photos, "few", score)
+@pytest.mark.parametrize("pairs", [1, 2, 20])
+def test_a_few_pairs_go_through_every_scorer(
+    tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture, pairs: int
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(4, 4 + pairs):
+        for end in ("jpg", "txt"):
+            shutil.copy(photos / "photos" / f"{number:03d}.{end}", tmp_path / "photos")
+    np.save(tmp_path / "targets.npy", np.eye(24, dtype=np.float16))
+    made = build(tmp_path, "few", SCORERS + SMALL)
+    found = columns(made)
+    silent = {name for name in COLUMNS if set(found[name]) == {None}}
+    if pairs == 1:
+        assert silent == {*COLUMNS} - {"alip_sample_weight", "reassigned_score", "reassigned_to"}
+    else:
+        known = {"learned_score"} if pairs == 20 else set()
+        assert silent == {"noise_probability", *SILENT_BELOW_64, "learned_score"} - known
+    warned = [text for text in caplog.messages if "too few to learn from" in text]
+    assert any("'noise'" in text and "needs 32 rows in each half" in text for text in warned)
+    verdicts = made.select()
+    assert verdicts.summary["kept"] == 0
+    assert caplog.messages[-1].endswith(": 'noise_loss' is NULL in all of them")
 
 
 def test_evaluation_targets_are_an_error_of_the_recipe(photos: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from filters import logistic
 from filters.mix import Mix
+from filters.too_few import NotEnoughRows
 from tests.filters.embedded_rows import auc, table
 
 
@@ -145,9 +146,9 @@ def test_what_it_refuses() -> None:
     with pytest.raises(ValueError, match="different columns, and not the label"):
         Mix(of=("a", "b"), label="a")
     scorer = Mix(of=("a",), label="good")
-    with pytest.raises(ValueError, match="no row has all the columns"):
+    with pytest.raises(NotEnoughRows, match="a row that has all the columns, found none"):
         scorer.fit(table(a=[1.0], good=[True]).slice(1))
     with pytest.raises(ValueError, match="must hold true and false, found"):
         scorer.fit(table(a=[1.0, 2.0], good=[1, 3]))
-    with pytest.raises(ValueError, match="5 rows of each label at least, found 1 of 9"):
+    with pytest.raises(NotEnoughRows, match="5 rows of each label, found 1 of one, of 9"):
         scorer.fit(table(a=list(range(9)), good=[True] + [False] * 8))

@@ -9,6 +9,7 @@ import pytest
 from filters import noise_head, vectors
 from filters.noise import Noise
 from filters.noise_head import Recipe
+from filters.too_few import NotEnoughRows
 from tests.filters.embedded_rows import Halves, auc, directions, noisy_pairs, table
 
 SMALL = Noise(units=8, negatives=20)
@@ -168,9 +169,9 @@ def test_what_it_refuses(pool: Any) -> None:
     with pytest.raises(ValueError, match="mixture 'both': known are counted, anchored, free"):
         Noise(mixture="both")
     few = table(clip_image=pool[0][:40], clip_text=pool[1][:40])
-    with pytest.raises(ValueError, match="needs 32 rows in each half to train on, found"):
+    with pytest.raises(NotEnoughRows, match="needs 32 rows in each half to train on, found"):
         Noise().fit(few)
-    with pytest.raises(ValueError, match="found 0"):
+    with pytest.raises(NotEnoughRows, match="found 0 in one of them, of 0"):
         Noise().fit(few.slice(40))
     same = table(clip_image=pool[0][:200], clip_text=pool[1][[0] * 200])
     with pytest.raises(ValueError, match="all captions of the sample are the same"):

@@ -22,6 +22,12 @@ from tests.pictures import jpeg
 Make = Callable[..., Build]
 
 
+class TooFew(ValueError):
+    """As a scorer of anybody's may raise it."""
+
+    is_too_few = True
+
+
 @dataclass(frozen=True)
 class Centred:
     """How much longer a caption is than those it learnt from, on average."""
@@ -38,7 +44,8 @@ class Centred:
         assert keys == sorted(keys)
         assert rows["caption_words"].null_count == 0
         if len(rows) < self.least:
-            raise ValueError(f"needs {self.least} rows")
+            kind = TooFew if self.wrong == "few" else ValueError
+            raise kind(f"needs {self.least} rows, found {len(rows)}")
         mean = np.nan if self.wrong == "nan" else np.mean(rows["caption_words"].to_numpy())
         names = np.frombuffer(b"".join(keys), np.uint8)
         return {"mean": np.array(mean, np.float32), "keys": names}
@@ -263,7 +270,10 @@ def test_no_rows_to_be_fitted_on(make: Make) -> None:
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [("least: 500", "fitted on 21 rows: needs 500"), ("wrong: nan", "learnt NaN or infinity")],
+    [
+        ("least: 500", "fitted on 21 rows: needs 500 rows, found 21"),
+        ("wrong: nan", "learnt NaN or infinity"),
+    ],
 )
 def test_a_fit_that_fails_says_so(make: Make, params: str, message: str) -> None:
     with pytest.raises(ShardsFailed, match=message):
@@ -287,3 +297,59 @@ def test_an_empty_pool_can_be_fitted(tmp_path: Path) -> None:
     build.ingest()
     with np.errstate(all="ignore"), pytest.raises(ShardsFailed, match="NaN"):
         build.score()
+
+
+def test_a_pool_too_small_to_learn_from_stops_nothing(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    build = make(params="least: 500, wrong: few")
+    found = columns(build)
+    assert set(found["longer"]) == set(found["of"]) == {None}
+    reasons = reasons_of(build)
+    failed = [reason is not None for reason in found["failed"]]
+    told = "TooFew: needs 500 rows, found 21"
+    assert reasons == [None if gone else told for gone in failed]
+    assert reasons.count(None) == 1  # the row without a caption has the reason, too
+    warning = "scorer 'longer' has no value for any row, as there are too few to learn from: "
+    assert caplog.messages.count(f"{warning}needs 500 rows, found 21") == 1
+    assert sum("'longer'" in text for text in caplog.messages) == 1
+    before = tree(build.out, "columns/longer/**/*")
+    caplog.clear()
+    build.score()
+    assert tree(build.out, "columns/longer/**/*") == before
+    assert sum("needs 500 rows" in text for text in caplog.messages) == 1
+
+
+def test_who_is_not_asked_has_no_reason(make: Make) -> None:
+    build = make(params='least: 500, wrong: few, only: "caption_words > 10"')
+    found = columns(build)
+    for reason, words, failed in zip(
+        reasons_of(build), found["caption_words"], found["failed"], strict=True
+    ):
+        is_asked = failed is None and words is not None and words > 10
+        assert (reason is not None) == is_asked
+
+
+@pytest.mark.slow
+def test_more_rows_are_learnt_from_anew(tmp_path: Path) -> None:
+    params = "fit_rows: 100, least: 3, wrong: few"
+    for number in range(2):
+        write_pair(tmp_path / "photos", f"{number}", jpeg(number, (32, 24)), "a few words")
+    few = maker(tmp_path)(params=params)
+    few.ingest()
+    assert set(columns(few)["longer"]) == {None}
+    write_pair(tmp_path / "photos", "2", jpeg(2, (32, 24)), "a few more words")
+    shutil.rmtree(tmp_path / "out" / "pool")
+    more = maker(tmp_path)(params=params)
+    more.ingest()
+    assert sum(columns(more)["longer"]) == pytest.approx(0, abs=1e-5)
+    assert reasons_of(more) == [None] * 3
+
+
+def reasons_of(build: Build) -> list[str | None]:
+    made = build.open_pool()
+    writer = build.resolve(made)[0].writers["longer"]
+    reasons: list[str | None] = writer.read_range(made.shards, ["longer_error"])[
+        "longer_error"
+    ].to_pylist()
+    return reasons

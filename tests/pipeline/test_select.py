@@ -270,6 +270,17 @@ def test_the_summary_counts_everything(resources: Resources) -> None:
     assert summary.warnings == ("step 'none' drops 3 of 3 rows, 100.0% (limit 95%)",)
 
 
+def test_a_warning_says_when_there_is_nothing_to_rank_by(resources: Resources) -> None:
+    table = pool(score=[None] * 3)
+    for top in (Top("score", fraction=0.5), Top("score", count=2)):
+        _, summary = run(table, {"best": top}, resources)
+        assert summary.warnings == (
+            "step 'best' drops 3 of 3 rows, 100.0% (limit 95%): 'score' is NULL in all of them",
+        )
+    _, summary = run(pool(score=range(40)), {"best": Top("score", count=1)}, resources)
+    assert summary.warnings == ("step 'best' drops 39 of 40 rows, 97.5% (limit 95%)",)
+
+
 def test_a_limit_of_its_own_decides_about_the_warning(resources: Resources) -> None:
     table = pool(score=range(10))
     _, summary = run(table, {"few": Where("score < 4", max_drop=0.5)}, resources)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from filters.too_few import NotEnoughRows
 from pipeline.decoding import decode
 from pipeline.probes.drawing import Scene
 from pipeline.probes.drawn import DRAWN
@@ -208,7 +209,7 @@ class Fitted:
 
     def fit(self, rows: pa.Table) -> dict[str, np.ndarray]:
         if len(rows) < self.fewest:
-            raise ValueError(f"needs {self.fewest} rows")
+            raise NotEnoughRows(f"needs {self.fewest} rows")
         self.learnt.append(rows["caption"].to_pylist())
         return {"rows": np.array([len(rows)])}
 
