@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters import clip_text, clip_weights, embedded, merging, side_layers, tuned_heads
-from filters.clip_text import beginnings, tokenized
+from filters.clip_text import TEXT_LENGTH, beginnings, tokenized
 from filters.clip_weights import Loaded, Source, prepared
 from filters.threads import one_thread
+from filters.unread import UNREAD, Unread, is_blank
 
 EMBEDDED = "embedded"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -27,14 +28,15 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Cosine of image and text embeddings, in [-1, 1]; NULL for a text in which nothing is read.
+    """Cosine of image and text embeddings, in [-1, 1].
 
     `model` is `embedded`, a name of open_clip, or `local-dir:PATH` with `open_clip_config.json`
     and weights. `pretrained` is a tag of open_clip or the path of a weights file; a file says
     nothing of its preprocessing, so `preprocess_tag` must name the tag whose it shares. `sha256`
     pins the weights. `precision: auto` is bf16 on CUDA and fp32 elsewhere. `text` is the column
     of texts; `clip_truncated` says which are longer than the model reads: 2,000 characters for
-    `embedded`, and at most as many for others. `embeddings` writes both unit vectors, too.
+    `embedded`, and at most as many for others. `embeddings` writes both unit vectors, too. A text
+    in which nothing is read has a reason in place of a score; the image's vector stays.
     `weights` is a file of other heads for `embedded`, as `pairmill filter train` writes it.
     `merge` sees images in fewer tokens, by ToMe (`tome:8`) or PiToMe
     (`pitome:0.9`): faster, and the scores shift. Scores of different models, or of different
@@ -55,7 +57,7 @@ class ClipScore:
     merge: str | None = None
     channels_last: bool = False
     compile: bool = False
-    version: ClassVar[int] = 3  # no tokenizer reads control tokens, every model says what is cut
+    version: ClassVar[int] = 4  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -165,7 +167,7 @@ class ClipScore:
         images, places = once(batch["image"])
         if self._is_embedded:
             seen, read = self.encode_images(images)[places], self.encode_texts(texts)
-            cut, blank = self.are_cut(texts), [not text.strip() for text in texts]
+            cut, blank = self.are_cut(texts), self.are_blank(texts)
         else:
             loaded = self._load()
             tokens = tokenized(loaded, beginnings(texts))
@@ -180,11 +182,14 @@ class ClipScore:
             raise ValueError("what the model says is NaN or infinite")
         vectors = read.astype(np.float16)
         values: dict[str, list[Any]] = {
-            "clip_score": [None if b else float(s) for s, b in zip(scores, blank, strict=True)],
+            "clip_score": scores.tolist(),
             "clip_truncated": cut,
             "clip_image": list(seen.astype(np.float16)),
             "clip_text": [None if b else v for v, b in zip(vectors, blank, strict=True)],
         }
+        for place in np.flatnonzero(blank):
+            kept = {"clip_truncated": cut[place], "clip_image": values["clip_image"][place]}
+            values["clip_score"][place] = Unread(kept) if self.embeddings else UNREAD
         return {name: values[name] for name in self.writes.names}
 
     @property
@@ -218,6 +223,13 @@ class ClipScore:
             return [embedded.is_cut(text) for text in texts]
         loaded = self._load()
         return clip_text.are_cut(loaded, texts, tokenized(loaded, beginnings(texts)))
+
+    def are_blank(self, texts: list[str]) -> list[bool]:
+        """Whether nothing is read in a text."""
+        if self._is_embedded:
+            return [is_blank(text[:TEXT_LENGTH]) for text in texts]
+        loaded = self._load()
+        return clip_text.are_blank(loaded, texts, tokenized(loaded, beginnings(texts)))
 
     def image_layers(self, images: list[Pixels]) -> Floats:
         """Blocks inside the image tower, [n, layers, tokens, width]: see `side_layers`."""

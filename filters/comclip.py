@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from filters.clip import EMBEDDED, ClipScore, Floats, Pixels, clip_of
 from filters.roles import Roles, find_roles
+from filters.unread import UNREAD
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares
 Asking = Generator[list[Pixels], Floats, Any]  # asks for the vectors of pictures, until it returns
@@ -53,10 +54,11 @@ class ComClip:
     softmax(a / `temperature`), and when no part has any support the score is the plain cosine.
 
     NULL where no subject, verb and object are found: such a caption is not asked. To let it
-    pass, a recipe says so: `comclip_score is null or comclip_score > 0.2`. A row that is asked
-    takes twenty pictures. With the embedded encoder it is a diagnostic: it tells the quickstart
-    pack's wrong captions no better than `clip_score` does, nor captions whose subject and object
-    have changed places, which neither does. What to look at are the parts.
+    pass, a recipe says so: `comclip_score is null or comclip_score > 0.2`. Where nothing is read
+    in the text at all, the row has a reason, too. A row that is asked takes twenty pictures. With
+    the embedded encoder it is a diagnostic: it tells the quickstart pack's wrong captions no
+    better than `clip_score` does, nor captions whose subject and object have changed places,
+    which neither does. What to look at are the parts.
 
     `boxes` names a column of boxes with five numbers each (left, top, right, bottom as shares,
     score), `labels` one of their names. An entity has the boxes whose label has its word; without
@@ -81,7 +83,7 @@ class ComClip:
     depth: int = 2
     temperature: float = 0.1
 
-    version: ClassVar[int] = 2  # says which captions are cut
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text", "boxes": "numbers", "labels": "texts"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
@@ -126,6 +128,8 @@ class ComClip:
         texts = batch[self.text]
         values: dict[str, list[Any]] = {name: [None] * len(texts) for name in _COLUMNS}
         values["comclip_truncated"] = self._clip.are_cut(texts)
+        blank = self._clip.are_blank(texts)
+        values["comclip_score"] = [UNREAD if is_blank else None for is_blank in blank]
         asked = [(i, roles) for i, text in enumerate(texts) if (roles := find_roles(text))]
         for start in range(0, len(asked), _ROWS):
             some = asked[start : start + _ROWS]

@@ -16,6 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
+from filters.unread import UNREAD
 
 Pixels = npt.NDArray[Any]  # uint8; OpenCV's stubs promise no more than a number
 
@@ -29,9 +30,9 @@ class ClipConsistency:
     source, for each model anew. `views` are the changes, made at the size that the model sees:
     `jpeg` of quality 75, `resize` to a half and back, `crop` of the middle 0.9, `blur` by 1-2-1.
     Each costs as much as the score itself: ask only for rows that pass, by
-    `only: clip_score > THRESHOLD`. NULL for a text in which nothing is read;
-    `consistency_truncated` is the `clip_truncated` of `clip`. The model's parameters are those of
-    `clip`, `merge` among them.
+    `only: clip_score > THRESHOLD`. A text in which nothing is read has a reason in place of
+    values; `consistency_truncated` is the `clip_truncated` of `clip`. The model's parameters are
+    those of `clip`, `merge` among them.
     """
 
     model: str = EMBEDDED
@@ -44,7 +45,7 @@ class ClipConsistency:
     merge: str | None = None
     views: tuple[str, ...] = ("jpeg", "resize", "crop", "blur")
 
-    version: ClassVar[int] = 2  # says which texts are cut
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("clip_consistency", pa.float32()), ("consistency_truncated", pa.bool_())]
@@ -99,10 +100,11 @@ class ClipConsistency:
         texts = list(batch[self.text]) * (1 + len(self.views))
         images = [image for look in zip(*looks, strict=True) for image in look]
         found = self._clip({"image": images, self.text: texts})
-        table = np.array(found["clip_score"], np.float64).reshape(-1, count)  # None becomes NaN
+        numbers = [np.nan if score is UNREAD else score for score in found["clip_score"]]
+        table = np.array(numbers, np.float64).reshape(-1, count)
         drops = table[0] - np.median(table[1:], axis=0)
         return {
-            "clip_consistency": [None if np.isnan(d) else float(d) for d in drops],
+            "clip_consistency": [UNREAD if np.isnan(drop) else float(drop) for drop in drops],
             "consistency_truncated": found["clip_truncated"][:count],
         }
 

@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import embedded, foreign, judging, phrases, vocabulary
+from filters import embedded, estimates, foreign, judging, phrases, unread, vocabulary
+from filters.estimates import Estimate
 from filters.judging import Judge, Odds
 from filters.mllm import TEXT_LENGTH, Prompt
 from filters.ocr import overlap
 from filters.phrases import Part
 from filters.served import Server
+from filters.unread import UNREAD
 
 JUDGES = ("embedded", "local", "served")
 PROMPTS = 1
@@ -43,6 +45,7 @@ _FOREIGN = {  # parameters that mean nothing to a judge
 }
 _PHRASES = 8192  # vectors that are remembered: all things, and the properties of late
 _COLUMNS = tuple(f"facet_{kind}" for kind in QUESTIONS)
+_NOT_READ: list[Any] = [UNREAD, *[None] * len(QUESTIONS)]
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,7 +71,8 @@ class Facets:
     (arXiv:2504.08368).
 
     `facet_truncated` says which captions are longer than is read: `text_tokens` tokens of a local
-    model, else 2000 characters. What means nothing to the judge is refused.
+    model, else 2000 characters. A text in which nothing is read has a reason in place of values.
+    What means nothing to the judge is refused.
     """
 
     judge: str = "embedded"
@@ -83,7 +87,7 @@ class Facets:
     max_side: int = 768
     reasks: int = 1
     batch_size: int | None = None
-    version: ClassVar[int] = 2  # what is no answer of a judge is asked for again
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text", "ocr_text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [(name, pa.float32()) for name in (*_COLUMNS, "facet_min")]
@@ -115,6 +119,11 @@ class Facets:
         return embedded.IMAGE_SIZE if self._judge is None else self.max_side
 
     @property
+    def at_once(self) -> int:
+        """How many calls keep a server busy."""
+        return judging.at_once(self)
+
+    @property
     def device(self) -> str:
         return "cpu" if self._judge is None else self._judge.device
 
@@ -144,6 +153,13 @@ class Facets:
         else:
             self._judge.prepare()
 
+    def estimate(self, rows: int) -> Estimate:
+        """What so many rows would cost at most; see `Judge.estimate`."""
+        if self._judge is None:
+            return estimates.NOTHING
+        asked = dict.fromkeys(QUESTIONS.values(), True)
+        return self._judge.estimate(rows, asked, judging.FIRST)
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if self._judge is not None:
             rows, cut = self._asked(self._judge, batch)
@@ -162,6 +178,9 @@ class Facets:
         seen = embedded.encode_images(batch["image"])
         rows = []
         for image, text, shown in zip(seen, texts, read, strict=True):
+            if unread.is_blank(text[:TEXT_LENGTH]):
+                rows.append(_NOT_READ)
+                continue
             found = compared(image, phrases.parts(text), self.temperature)
             said = phrases.quoted(text)
             if said is not None and shown is not None:
@@ -181,9 +200,9 @@ class Facets:
             for question in QUESTIONS.values()
         ]
         answers = iter(judge.words(prompts, _WORDS))
-        empty = [None] * (len(QUESTIONS) + 1)
         rows = [
-            answered([next(answers) for _ in QUESTIONS]) if text.words else empty for text in texts
+            answered([next(answers) for _ in QUESTIONS]) if text.words else _NOT_READ
+            for text in texts
         ]
         return rows, [text.is_cut for text in texts]
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from filters import clip_weights, hub_weights, mllm, served
+from filters import clip_weights, estimates, hub_weights, mllm, served, served_vectors, unread
+from filters.estimates import Estimate
 from filters.hub_weights import Source
 from filters.mllm import Prompt, Shape
 from filters.served import Answer, BadAnswer, Request, ServedError, Server
@@ -23,7 +24,8 @@ from filters.served import Answer, BadAnswer, Request, ServedError, Server
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LIKELIEST = 20
 """First tokens that a server is asked for with their probabilities: the most that all give."""
-_FIRST = 4  # tokens of a reply that are looked at: some models begin with white space
+FIRST = 4
+"""Tokens of a reply in which a word is looked for: some models begin with white space."""
 _QUALITY = 90
 NUDGES = (
     " Begin your reply with the answer itself, with nothing before it.",
@@ -100,7 +102,26 @@ class Judge:
         loaded = mllm.load(self.source)
         special = mllm.special_tokens(loaded)
         plain = [mllm.plain_text(text, special) for text in texts]
-        return [Text(*mllm.shortened(loaded, t, self.shape.text_tokens)) for t in plain]
+        found = [Text(*mllm.shortened(loaded, t, self.shape.text_tokens)) for t in plain]
+        return [text._replace(words=_shown(text.words)) for text in found]
+
+    def estimate(self, rows: int, asked: Mapping[str, bool], tokens: int) -> Estimate:
+        """What it costs a server to answer for so many rows, in so many tokens to each question.
+
+        `asked` says of the template of each question whether a picture goes with it, which is
+        taken for a square of `side`; a caption has `text_tokens` tokens. Requests and answers are
+        counted as if all were asked again as often as may be, prompts once.
+        """
+        if self.server is None:
+            return estimates.NOTHING
+        seen, times = estimates.of_picture(self.shape.side), rows * (1 + self.reasks)
+        prompts = sum(
+            estimates.of_prompt(template)
+            + (self.shape.text_tokens if mllm.TEXT in template else 0)
+            + (seen if has_picture else 0)
+            for template, has_picture in asked.items()
+        )
+        return Estimate(times * len(asked), rows * prompts, times * len(asked) * tokens)
 
     def words(self, prompts: Sequence[Prompt], words: Sequence[str]) -> list[Odds | Exception]:
         """The probability of each word as the beginning of the answer to each question."""
@@ -110,7 +131,7 @@ class Judge:
             return [tuple(map(float, row)) for row in found]
 
         def ask(some: Sequence[Prompt], seed: int | None) -> list[Any]:
-            answers = self._ask(some, (_FIRST, LIKELIEST), seed)
+            answers = self._ask(some, (FIRST, LIKELIEST), seed)
             return [_unless_failed(answer, lambda a: odds_of(a, words)) for answer in answers]
 
         return self._asked(prompts, ask)
@@ -133,6 +154,13 @@ class Judge:
 
         return self._asked(prompts, ask)
 
+    def vectors(self, prompts: Sequence[Prompt], form: str) -> list[Any]:
+        """The vector of each prompt, of any length, as a server embeds it; or why there is none."""
+        assert self.server is not None
+        requests = self._requests(prompts, {"vector": form, "max_tokens": 1})
+        answers = served.ask(requests, self.server)
+        return [_unless_failed(answer, served_vectors.vector_of) for answer in answers]
+
     def _asked(self, prompts: Sequence[Prompt], ask: Asking) -> list[Any]:
         """An answer or a failure for each question; what is no answer is asked for again."""
         found = ask(prompts, None)
@@ -149,19 +177,16 @@ class Judge:
     ) -> list[Answer | ServedError]:
         """Answers of at most so many tokens, with as many likeliest ones at each place."""
         assert self.server is not None
+        more = {"max_tokens": most[0], "top_logprobs": most[1], "seed": seed}
+        return served.ask(self._requests(prompts, more), self.server)
+
+    def _requests(self, prompts: Sequence[Prompt], more: Mapping[str, Any]) -> list[Request]:
+        """What a server is sent; a picture that several prompts share is encoded once."""
         pictures = {id(p.image): p.image for p in prompts if p.image is not None}
-        encoded = {name: sent(image, self.shape.side) for name, image in pictures.items()}
-        requests = [
-            Request(
-                prompt.words,
-                images=() if prompt.image is None else (encoded[id(prompt.image)],),
-                max_tokens=most[0],
-                top_logprobs=most[1],
-                seed=seed,
-            )
-            for prompt in prompts
-        ]
-        return served.ask(requests, self.server)
+        encoded = {name: (sent(image, self.shape.side),) for name, image in pictures.items()}
+        shown = [() if p.image is None else encoded[id(p.image)] for p in prompts]
+        pairs = zip(prompts, shown, strict=True)
+        return [Request(prompt.words, images=images, **more) for prompt, images in pairs]
 
 
 def _beginning(text: str) -> Text:
@@ -169,7 +194,12 @@ def _beginning(text: str) -> Text:
     start = text[: 2 * mllm.TEXT_LENGTH]  # some of it is gone when it is cleaned
     plain = mllm.plain_text(start)
     is_cut = len(plain) > mllm.TEXT_LENGTH or len(start) < len(text)
-    return Text(plain[: mllm.TEXT_LENGTH].strip(), is_cut)
+    return Text(_shown(plain[: mllm.TEXT_LENGTH].strip()), is_cut)
+
+
+def _shown(words: str) -> str:
+    """The words; nothing where they show nothing."""
+    return "" if unread.is_blank(words) else words
 
 
 def settle(scorer: Any) -> None:
@@ -196,6 +226,17 @@ def settle(scorer: Any) -> None:
     reasks = getattr(scorer, "reasks", 0)
     if not 0 <= reasks <= len(NUDGES):
         raise ValueError(f"reasks must be from 0 to {len(NUDGES)}, got {reasks}")
+
+
+def at_once(scorer: Any) -> int:
+    """How many batches of a settled scorer keep its server busy, also while one is taken back.
+
+    The rows of a batch are a request each, at least; a local model is asked one by one.
+    """
+    if scorer.server is None:
+        return 1
+    batches: int = -(-scorer.server.concurrency // scorer.batch_size)
+    return 1 + batches
 
 
 def server_of(given: Server | Mapping[str, Any]) -> Server:

@@ -25,6 +25,7 @@ from filters import (
     vocabulary,
 )
 from filters.clip_weights import FOLDER
+from filters.unread import UNREAD
 
 EMBEDDED, OPEN_CLIP, TRANSFORMERS = "embedded", "open_clip", "transformers"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -58,7 +59,8 @@ class CaptionLikelihood:
     `caption_gain` is how much higher it is than for a blank image of the same size and mean colour:
     what the image says about the caption beyond how common its words are. `caption_logp_tokens` is
     how many tokens the mean is over, `caption_logp_truncated` whether more were there than are
-    read. NULL for a text without a token. `gain: false` leaves out the blank image, half the cost.
+    read. A text without a token has a reason in place of values. `gain: false` leaves out the
+    blank image, half the cost.
 
     `model` is a CoCa (Yu et al. 2022, arXiv:2205.01917): a name of open_clip with `pretrained`, or
     `local-dir:PATH`, all as for the scorer `clip`; or a model of transformers, `local-dir:PATH` or
@@ -83,7 +85,7 @@ class CaptionLikelihood:
     max_tokens: int = 64
     gain: bool = True
     batch_size: int = 16
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -190,8 +192,8 @@ class CaptionLikelihood:
         if not np.isfinite(said.logs[is_said]).all():
             raise ValueError("what the model says is NaN or infinite")
         values: dict[str, list[Any]] = {
-            "caption_logp": _where(is_said, said.logs[:, 0]),
-            "caption_gain": _where(is_said, said.logs[:, 0] - said.logs[:, -1]),
+            "caption_logp": _where(is_said, said.logs[:, 0], UNREAD),
+            "caption_gain": _where(is_said, said.logs[:, 0] - said.logs[:, -1], None),
             "caption_logp_tokens": [count or None for count in said.counts],
             "caption_logp_truncated": said.cut,
         }
@@ -245,5 +247,5 @@ def _blank(image: Pixels) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(colour, image.shape))
 
 
-def _where(is_said: npt.NDArray[np.bool_], values: Doubles) -> list[float | None]:
-    return [v if said else None for v, said in zip(values.tolist(), is_said, strict=True)]
+def _where(is_said: npt.NDArray[np.bool_], values: Doubles, other: Exception | None) -> list[Any]:
+    return [v if said else other for v, said in zip(values.tolist(), is_said, strict=True)]

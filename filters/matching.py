@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters import blip, clip_weights, embedded, foreign, hub_weights, vocabulary
+from filters import blip, clip_weights, embedded, foreign, hub_weights, unread, vocabulary
 from filters.hub_weights import Loaded, Source
+from filters.unread import UNREAD
 
 EMBEDDED = "embedded"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -23,7 +24,7 @@ _OF_BLIP, _OF_EMBEDDED = ("revision", "precision", "first_token"), ("copies",)
 
 @dataclass(frozen=True)
 class ImageTextMatching:
-    """`itm_score`: the probability, 0 to 1, that image and text match; NULL for an empty text.
+    """`itm_score`: the probability, 0 to 1, that image and text match.
 
     `model` is `local-dir:PATH` or OWNER/NAME of a hub with its commit as `revision`: a BLIP with a
     matching head (`BlipForImageTextRetrieval`; Li et al. 2022, arXiv:2201.12086), whose softmax it
@@ -31,13 +32,15 @@ class ImageTextMatching:
     BLIP's training, and `itm_truncated` says which are longer. `first_token` is the id of what
     stands in place of [CLS]: BLIP's retrieval puts [ENC] there (30523 in its weights), its demo of
     matching and transformers do not. `cosine` writes `itm_cosine`, too, the cosine of image and
-    text read apart. `precision: auto` is bf16 on CUDA and fp32 elsewhere.
+    text read apart. `precision: auto` is bf16 on CUDA and fp32 elsewhere. A text in which nothing
+    is read has a reason in place of values.
 
     With `model: embedded` it is 1 / (1 + mean(exp((c - s) / .05))): s is the cosine of the image
     and the caption, c are those of at most `copies` copies of the caption with one word swapped
     for another of its sort (`altered`). That is a softmax over the caption and the average copy,
     .5 when the copies fit as well. It tells details, less so whether the caption is of this image
-    at all: that `clip_score` does better. It knows English words, and is NULL where none is known.
+    at all: that `clip_score` does better. It knows English words, and is NULL, without a reason,
+    where none of them is in a text.
     """
 
     model: str = EMBEDDED
@@ -49,7 +52,7 @@ class ImageTextMatching:
     first_token: int | None = None
     copies: int = 16
     batch_size: int = 16
-    version: ClassVar[int] = 2  # the embedded encoder says which texts are cut, too
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -141,8 +144,8 @@ class ImageTextMatching:
             raise ValueError("what the model says is NaN or infinite")
         blank = [count < 1 for count in blip.scored_tokens(read, 1)]
         return {
-            "itm_score": _unless(blank, scores.tolist()),
-            "itm_cosine": _unless(blank, cosines.tolist()),
+            "itm_score": _unless(blank, scores.tolist(), UNREAD),
+            "itm_cosine": _unless(blank, cosines.tolist(), None),
             "itm_truncated": read.cut,
         }
 
@@ -153,18 +156,20 @@ class ImageTextMatching:
 def _by_copies(images: list[Any], texts: list[str], most: int) -> dict[str, list[Any]]:
     """The values under the embedded encoder; see ImageTextMatching."""
     seen = embedded.encode_images(images).astype(np.float64)
-    scores: list[float | None] = []
+    scores: list[float | Exception | None] = []
     cosines: list[float | None] = []
     for image, text in zip(seen, texts, strict=True):
         copies = vocabulary.altered(text, most)
         # one product each: within a larger one a sum could round by its companions
         own, *others = [float(read @ image) for read in embedded.encode_texts([text, *copies])]
         gains = [math.exp((other - own) / _TEMPERATURE) for other in others]
-        scores.append(1 / (1 + math.fsum(gains) / len(gains)) if gains else None)
-        cosines.append(own if text else None)
+        score = 1 / (1 + math.fsum(gains) / len(gains)) if gains else None
+        is_blank = unread.is_blank(text)
+        scores.append(UNREAD if is_blank else score)
+        cosines.append(None if is_blank else own)
     cut = [embedded.is_cut(text) for text in texts]
     return {"itm_score": scores, "itm_cosine": cosines, "itm_truncated": cut}
 
 
-def _unless(blank: list[bool], values: list[float]) -> list[float | None]:
-    return [None if is_blank else v for is_blank, v in zip(blank, values, strict=True)]
+def _unless(blank: list[bool], values: list[float], other: Exception | None) -> list[Any]:
+    return [other if is_blank else v for is_blank, v in zip(blank, values, strict=True)]

@@ -19,7 +19,7 @@ class Mirrored:
     """`mirrored_score`: cosine of the image mirrored left to right and the text.
 
     The parameters are those of the scorer `clip`, `merge` among them; a large drop from its
-    `clip_score` says that the score came from text in the image. NULL where `clip_score` is.
+    `clip_score` says that the score came from text in the image. What has no `clip_score` has none.
     `mirrored_truncated` is its `clip_truncated`. Costs as much as `clip`.
     """
 
@@ -31,7 +31,7 @@ class Mirrored:
     text: str = "caption"
     batch_size: int = 32
     merge: str | None = None
-    version: ClassVar[int] = 2  # says which texts are cut
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("mirrored_score", pa.float32()), ("mirrored_truncated", pa.bool_())]

@@ -184,12 +184,12 @@ def special_tokens(loaded: Mllm) -> tuple[str, ...]:
 
 
 def shortened(loaded: Mllm, text: str, tokens: int) -> tuple[str, bool]:
-    """The first `tokens` of a text, and whether that is less than all of it."""
+    """The first `tokens` of a text, and whether that is less than all; nothing where none is."""
     start = text[: tokens * _CHARACTERS]
     encoded = loaded.tokenizer(start, add_special_tokens=False, verbose=False)
     ids = encoded["input_ids"]
-    if len(ids) <= tokens:
-        return start, len(start) < len(text)
+    if len(ids) <= tokens:  # without any, the tokenizer drops all that is there
+        return start if ids else "", len(start) < len(text)
     if loaded.tokenizer.is_fast:
         return start[: encoded.token_to_chars(tokens).start].rstrip(), True
     return loaded.tokenizer.decode(ids[:tokens]).strip(), True

@@ -13,9 +13,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from filters import judging
+from filters.estimates import Estimate
 from filters.judging import Judge
 from filters.mllm import Prompt
 from filters.served import BadAnswer, Server
+from filters.unread import UNREAD
 
 PROMPTS = 1
 """The version of the questions below: raise it when a word of them changes."""
@@ -61,7 +63,7 @@ class MlmFilter:
     commit. `server: {endpoints: [URL], model: NAME}` asks an OpenAI-compatible server instead.
     `text` is the column of captions. `mlm_truncated` says which are longer than is read:
     `text_tokens` tokens of a local model, 2000 characters for a server. Pictures have a long side
-    of `max_side` pixels. NULL for a text in which nothing is read.
+    of `max_side` pixels. A text in which nothing is read has a reason in place of marks.
     """
 
     model: str | None = None
@@ -74,7 +76,7 @@ class MlmFilter:
     max_side: int = 768
     reasks: int = 1
     batch_size: int | None = None
-    version: ClassVar[int] = 2  # what is no mark is asked for again
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -99,6 +101,11 @@ class MlmFilter:
         return self.max_side
 
     @property
+    def at_once(self) -> int:
+        """How many calls keep a server busy."""
+        return judging.at_once(self)
+
+    @property
     def device(self) -> str:
         return self._judge.device
 
@@ -119,6 +126,11 @@ class MlmFilter:
         """Load a local model. Raises when it is missing, damaged or can't be asked."""
         self._judge.prepare()
 
+    def estimate(self, rows: int) -> Estimate:
+        """What so many rows would cost at most; see `Judge.estimate`."""
+        asked = {QUESTIONS[name]: name not in _TEXT_ALONE for name in self.questions}
+        return self._judge.estimate(rows, asked, _TOKENS)
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts = self._judge.read(batch[self.text])
         prompts = [
@@ -128,9 +140,8 @@ class MlmFilter:
             for name in self.questions
         ]
         replies = iter(self._judge.replies(prompts, _TOKENS, mark_of))
-        empty = [None] * len(self.questions)
         rows = [
-            marks([next(replies) for _ in self.questions]) if text.words else empty
+            marks([next(replies) if text.words else UNREAD for _ in self.questions])
             for text in texts
         ]
         names = self.writes.names[:-1]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from filters import embedded, reward_head, reward_side, reward_tokens, tokens
 from filters.clip import EMBEDDED, ClipScore
 from filters.reward_head import Floats, Head
+from filters.unread import UNREAD
 
 _PIXELS = "image"
 _STORED = ("clip_image", "clip_text")
@@ -32,10 +33,10 @@ class RewardScore:
     here, by the encoder that the weights were trained on: `model`, `pretrained`, `preprocess_tag`,
     `precision` and `encoder_weights` are those of `clip`. Weights of the kinds `side` and
     `tokenwise`, the shipped ones among them, look at more than vectors: they need that, and have
-    it by default. Then `reward_truncated` says which captions are longer than is read, and of
-    tokenwise weights the reward is NULL for a text in which nothing is read. The difference of
-    two rewards is the log odds that the first is preferred; 0 is the mean in training. With
-    several criteria there is one column more for each.
+    it by default. Then `reward_truncated` says which captions are longer than is read, and a text
+    in which nothing is read has a reason in place of a reward. The difference of two rewards is
+    the log odds that the first is preferred; 0 is the mean in training. With several criteria
+    there is one column more for each.
     The loss is that of Bradley and Terry 1952 with ties after Davidson 1970; the use on captions is
     that of Compress & Align (arXiv:2312.06726).
     """
@@ -49,7 +50,7 @@ class RewardScore:
     preprocess_tag: str | None = None
     precision: str = "auto"
     encoder_weights: str | None = None
-    version: ClassVar[int] = 2  # says which captions are cut, and of which nothing is read
+    version: ClassVar[int] = 3  # says of which texts nothing is read, whatever the weights
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -135,16 +136,19 @@ class RewardScore:
             self._clip.prepare()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        head, is_read = self._head, None
+        head, is_read = self._head, [True] * len(batch[self._text])
         seen, read = self._vectors(batch)
         if head.is_tokenwise:
             others = head.others.words
-            found, is_read = reward_tokens.tokens_of(
+            found, known = reward_tokens.tokens_of(
                 self._clip, batch[self._image], batch[self._text], others
             )
+            is_read = known.tolist()
             scores = head.scores(seen, read, found)
         else:
             scores = head.scores(seen, read)
+            if self._encodes:
+                is_read = [not is_blank for is_blank in self._clip.are_blank(batch[self._text])]
         rewards = head.rewards(scores)
         if not np.isfinite(rewards).all():
             raise ValueError("the vectors hold NaN or infinity")
@@ -154,9 +158,8 @@ class RewardScore:
         }
         if self._encodes:
             columns[_CUT] = self._are_cut(batch[self._text])
-        if is_read is not None:
-            pairs = zip(columns["reward"], is_read, strict=True)
-            columns["reward"] = [value if known else tokens.UNREAD for value, known in pairs]
+        pairs = zip(columns["reward"], is_read, strict=True)
+        columns["reward"] = [value if is_known else UNREAD for value, is_known in pairs]
         return columns
 
     def _are_cut(self, texts: list[str]) -> list[bool]:

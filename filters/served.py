@@ -1,4 +1,4 @@
-"""Ask a chat server – OpenAI's, vLLM, SGLang, llama.cpp, Ollama – and pay for no answer twice.
+"""Ask a model server – OpenAI's, vLLM, SGLang, llama.cpp, Ollama – and pay for no answer twice.
 
 `ask` takes any number of requests from any thread or process and gives an answer or an error for
 each, in order; equal ones are sent once, and what is in the cache of `keep_in` not at all. It
@@ -52,17 +52,21 @@ __all__ = [
     "ask",
     "dry_run",
     "keep_in",
+    "recall",
 ]
 _CLOSING_S = 2.0
 _RUNS = 2  # in which a server fails at a request before that is said to be the request's fault
 
 
-def ask(requests: Sequence[Request], server: Server) -> list[Answer | ServedError]:
+def ask(
+    requests: Sequence[Request], server: Server, names: Sequence[bytes | None] = ()
+) -> list[Answer | ServedError]:
     """An answer or an error for each request, in order. Blocks until all have theirs.
 
     Only answers are stored: a request that failed is sent again by the next call. Where they are,
     a request at which the server failed, or was late, is retriable once: it may have been the
     server, and a NULL would stay. When it fails in the next run, too, that is about the request.
+    `names`, one for each request, are by what `recall` finds the answers later.
     """
     here = _here()
     keys = [request.key(server.model) for request in requests]
@@ -72,7 +76,14 @@ def ask(requests: Sequence[Request], server: Server) -> list[Answer | ServedErro
     rest = {key: request for key, request in wanted.items() if key not in found}
     if rest:
         found |= _put_off(here.answer_all(rest, server, store), store)
+    named = zip(names, keys, strict=True) if names else ()
+    store.name({n: key for n, key in named if n is not None and isinstance(found[key], Answer)})
     return [found[key] for key in keys]
+
+
+def recall(names: Sequence[bytes]) -> dict[bytes, Answer]:
+    """The answers that are stored under these names; nothing is asked."""
+    return _here().store().recall_named(names)
 
 
 def _put_off(
@@ -103,7 +114,7 @@ def dry_run(requests: Sequence[Request], server: Server) -> Costs:
         cached=len(cached),
         repeated=len(requests) - len(wanted),
         tokens_in=sum(request.tokens_in for request in rest),
-        tokens_out=sum(request.max_tokens for request in rest),
+        tokens_out=sum(request.tokens_out for request in rest),
     )
 
 

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ _NETWORK = (
     "gluster",
     "afs",
 )
+_NAMES = "create table if not exists names (name blob primary key, key blob not null)"
 _FAILURES = "create table if not exists failures (key blob primary key, times int not null)"
 _TABLES = """
 begin immediate;
@@ -73,15 +74,30 @@ class Store:
 
     def recall(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         """The answers that are stored of these keys."""
+        return self._recall("select key, answer, crc from answers where key", keys)
+
+    def recall_named(self, names: Sequence[bytes]) -> dict[bytes, Answer]:
+        """The same by names that answers were given."""
+        return self._recall(_BY_NAME, names)
+
+    def _recall(self, query: str, keys: Sequence[bytes]) -> dict[bytes, Answer]:
         if self.path is None:
             return {}
         rows: list[tuple[bytes, str, int]] = []
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(part))
-            query = f"select key, answer, crc from answers where key in ({marks})"
-            rows += self._do(_query(query, part)) or []
+            rows += self._do(_query(f"{query} in ({marks})", part)) or []
         return {key: _answer(text) for key, text, crc in rows if _crc(text) == crc}
+
+    def name(self, names: Mapping[bytes, bytes]) -> None:
+        """Have answers be found by other names, too, each of which stands for a key."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany("insert or replace into names values (?, ?)", names.items())
+
+        if self.path is not None and names:
+            self._do(_in_transaction(work))
 
     def reserve(self, server: Server, tokens: int) -> bool | None:
         """Count a request about to be sent; False if the budget has no room for it.
@@ -229,6 +245,7 @@ class Store:
             _LOG.warning("%s: %s", self.path, what)
 
 
+_BY_NAME = "select name, answer, crc from names join answers using (key) where name"
 _COUNT = """
 insert into spent values (?1, max(?2, 0), max(?3, 0)) on conflict (model) do update
 set requests = max(requests + ?2, 0), tokens = max(tokens + ?3, 0)
@@ -249,7 +266,8 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     """Raises sqlite3.DatabaseError (SQLITE_NOTADB) for a file of another make, too."""
     version = connection.execute("pragma user_version").fetchone()[0]
     if version == _VERSION:
-        connection.execute(_FAILURES)  # which files made before it was kept have not
+        for table in (_FAILURES, _NAMES):  # which files made before these were kept have not
+            connection.execute(table)
         return
     if version or connection.execute("select count(*) from sqlite_master").fetchone()[0]:
         error = sqlite3.DatabaseError(f"is of version {version}, not {_VERSION}")
@@ -257,6 +275,7 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         raise error
     connection.executescript(_TABLES)
     connection.execute(_FAILURES)
+    connection.execute(_NAMES)
 
 
 def _query(text: str, values: Sequence[Any]) -> Callable[[sqlite3.Connection], list[Any]]:

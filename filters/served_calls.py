@@ -7,8 +7,10 @@ further requests end at once and only one in half a minute tries again.
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -33,6 +35,8 @@ from filters.served_types import Answer, Request, Server
 
 GIVE_UP = 3  # attempts of every lane that fail in a row, with no answer between them
 GIVEN_UP_S = 30.0
+TOLD_S = 5.0  # a rest as long as this is told of: else a run seems to hang
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Endpoint:
     failures: int = 0  # in a row, those of one moment counted once
     refusals: int = 0  # of them the last ones, if nobody was there or it was busy
     rest_until: float = 0.0
+    told_until: float = 0.0
     trouble: str = "not tried"
     kind: str | None = None
     model: str | None = None
@@ -121,7 +126,7 @@ class Line:
         """One attempt, paid from the budget: the answer, requests and tokens yet to be counted."""
         kind = await self._kind(endpoint, headers)
         kinds.check(request, kind)
-        estimate = request.tokens_in + request.max_tokens
+        estimate = request.tokens_in + request.tokens_out
         requests, tokens = await self._reserve(estimate, store)
         billed = 0
         try:
@@ -204,9 +209,28 @@ class Line:
             return _grown(unit, attempt)
         rest = _grown(unit, endpoint.failures) if again.wait_s is None else again.wait_s
         endpoint.rest_until = max(endpoint.rest_until, now + rest)
+        self._tell_of_rest(endpoint, now)
         if min(e.refusals for e in self.endpoints) >= max(self.server.attempts, GIVE_UP):
             self._give_up()
         return 0.0
+
+    def _tell_of_rest(self, endpoint: Endpoint, now: float) -> None:
+        """Say, once for each rest that is a long one, how long an endpoint is left alone."""
+        rest = endpoint.rest_until - now
+        if rest < TOLD_S or endpoint.rest_until < endpoint.told_until + TOLD_S:
+            return
+        endpoint.told_until = endpoint.rest_until
+        until = datetime.now().astimezone() + timedelta(seconds=rest)
+        others = any(e.rest_until <= now for e in self.endpoints)
+        goes_on = "others are asked meanwhile" if others else "the run goes on then"
+        _LOG.warning(
+            "%s: %s; asked again in %.0f s, at %s: %s",
+            endpoint.url,
+            endpoint.trouble,
+            rest,
+            until.strftime("%H:%M:%S"),
+            goes_on,
+        )
 
     def _give_up(self) -> None:
         self.is_given_up, self.given_up_until = True, self._now() + GIVEN_UP_S
@@ -278,7 +302,7 @@ class Line:
         for _ in range(3):  # a server may want two things otherwise
             habits = endpoint.habits
             body = json.dumps(kinds.body_of(request, self.server.model, kind, habits)).encode()
-            call = Call(kinds.path_of(kind, endpoint.url), headers, body)
+            call = Call(kinds.path_of(kind, endpoint.url, request), headers, body)
             reply = await exchange(self.session, call, self.server)
             if reply.status == 400 and kind == "openai":
                 habit = kinds.habit_of(reply.text, request, habits)

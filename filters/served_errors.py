@@ -11,13 +11,14 @@ ServedError
     ├── TooLong         prompt, images and answer do not fit into the model's context
     ├── Filtered        by a content filter, or by the model itself
     ├── NotThere        no such path or model: the address or a name is wrong
-    ├── Unsupported     it can't do what was asked: images, log probabilities
+    ├── Unsupported     it can't do what was asked: images, log probabilities, vectors
     └── BudgetSpent     not sent: the budget of the build, or of the account, is used up
 
 Messages are of one line, begin with the HTTP status if there is one, and never hold a key.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -142,6 +143,9 @@ _NO_IMAGES = (
     "not a multimodal model",
     "image_url is only supported",
 )
+# Of a server that was started for something else, or that takes embeddings in another form.
+_NO_VECTORS = ("not support embeddings", "embedding model by default")
+_NO_FIELD = re.compile(r"(?:input|messages)\\?[\"']\s*[\])].{0,80}field required", re.S)
 _NO_QUOTA = ("insufficient_quota", "billing_hard_limit", "exceeded your current quota")
 _BUSY = (408, 409, 425, 429, 502, 503, 504)
 
@@ -175,6 +179,10 @@ def failure(
     for phrases, error in ((_TOO_LONG, TooLong), (_FILTERED, Filtered), (_NO_IMAGES, Unsupported)):
         if (status == 500 or 400 <= status < 429) and _any(phrases, low):
             return error(message)
+    if (status in (500, 501) or 400 <= status < 429) and _any(_NO_VECTORS, low):
+        return Unsupported(message)
+    if status in (400, 422) and _NO_FIELD.search(low):
+        return Unsupported(message)
     if status == 429 and _any(_NO_QUOTA, low):
         return BudgetSpent(message)
     if status in _BUSY:

@@ -11,9 +11,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from filters import served_vectors as vectors
 from filters.served_errors import (
     BadAnswer,
     Filtered,
@@ -21,15 +23,17 @@ from filters.served_errors import (
     Unsupported,
     beginning,
 )
-from filters.served_types import Answer, Request, media_type
+from filters.served_types import Answer, Request, data_address, media_type
 
 OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "library": "ollama"}
 HOSTED = ("openai", "openai-internal", "system")  # owners that OpenAI itself names
 NEW_LIMIT, PLAIN_JSON = "max_completion_tokens", "json_object"  # what a server wants otherwise
 
 
-def path_of(kind: str, base: str) -> str:
-    """The address that requests are sent to."""
+def path_of(kind: str, base: str, request: Request) -> str:
+    """The address that a request is sent to."""
+    if request.vector is not None:
+        return f"{base}{vectors.PATH}"
     if kind == "ollama":
         return f"{base.removesuffix('/v1')}/api/chat"
     return f"{base}/chat/completions"
@@ -37,6 +41,9 @@ def path_of(kind: str, base: str) -> str:
 
 def body_of(request: Request, model: str, kind: str, habits: frozenset[str]) -> dict[str, Any]:
     """The JSON to send; `habits` are what a server was found to want otherwise."""
+    if request.vector is not None:
+        asked: dict[str, Any] = vectors.body_of(request, model, _messages(request))
+        return asked
     if kind == "ollama":
         return _ollama_body(request, model)
     limit = NEW_LIMIT if NEW_LIMIT in habits else "max_tokens"
@@ -73,8 +80,7 @@ def _messages(request: Request) -> list[dict[str, Any]]:
     if not request.images:
         return [*system, {"role": "user", "content": request.prompt}]
     parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": f"data:{media_type(i)};base64,{_base64(i)}"}}
-        for i in request.images
+        {"type": "image_url", "image_url": {"url": data_address(image)}} for image in request.images
     ]
     parts.append({"type": "text", "text": request.prompt})
     return [*system, {"role": "user", "content": parts}]
@@ -172,6 +178,10 @@ def after_thinking(text: str) -> str:
 
 def answer_of(body: Any, request: Request, kind: str) -> Answer:
     """The answer in a body of status 200. Raises BadAnswer, Filtered or Unsupported."""
+    if request.vector is not None:
+        model = _plain_name(body.get("model")) if isinstance(body, dict) else None
+        answer: Answer = replace(vectors.answer_of(body, request), model=model)
+        return answer
     try:
         message, finish, tokens, places = (_ollama_parts if kind == "ollama" else _parts)(body)
         text = message.get("content")
@@ -312,6 +322,8 @@ def error_in(body: Any) -> tuple[int | None, str] | None:
 
 def check(request: Request, kind: str) -> None:
     """Raises Unsupported for what is known to fail, before it is sent."""
+    if request.vector is not None:
+        vectors.check(request, kind)
     if kind == "llamacpp" and any(media_type(image) == "image/webp" for image in request.images):
         raise Unsupported("llama.cpp reads no WebP; send JPEG or PNG")
     if request.schema is not None:

@@ -4,6 +4,7 @@ Refuses with ValueError endpoints that are no plain http or https addresses, pic
 servers don't take, and parameters out of their range.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 KINDS = ("auto", "openai", "vllm", "sglang", "llamacpp", "ollama")
+VECTOR_FORMS = ("messages", "input")
 TOP_LOGPROBS = 20  # most that OpenAI and vLLM give by default
 _FORMAT = 1  # raised when the same request would be sent in a way that changes answers
 _PATCH = 28  # pixels of a side that make a token with Qwen's vision towers; the estimate's unit
@@ -105,8 +107,9 @@ def check_endpoint(url: str) -> str:
     if parts.query or parts.fragment or not url.isprintable() or " " in url:
         raise ValueError(f"endpoint {url!r}: must be an address without query or spaces")
     plain = url.rstrip("/")
-    if plain.endswith("/chat/completions"):
-        raise ValueError(f"endpoint {url!r}: leave out /chat/completions; it is added")
+    for path in ("/chat/completions", "/embeddings"):
+        if plain.endswith(path):
+            raise ValueError(f"endpoint {url!r}: leave out {path}; it is added")
     return plain
 
 
@@ -117,7 +120,8 @@ class Request:
     `images` are the bytes of JPEG, PNG or WebP files and come before the prompt. `schema` is a
     JSON schema for the answer; the order of its properties is the order they are written in.
     `top_logprobs` asks for the log probabilities of so many tokens at each place. At temperature
-    0 the likeliest answer is asked for, with no other sampling default of the server.
+    0 the likeliest answer is asked for, with no other sampling default of the server. `vector`
+    asks for an embedding of prompt and image in place of words, in a form of `served_vectors`.
     """
 
     prompt: str
@@ -130,6 +134,7 @@ class Request:
     schema: dict[str, Any] | None = None
     top_logprobs: int = 0
     stop: tuple[str, ...] = ()
+    vector: str | None = None
 
     def __post_init__(self) -> None:
         for number, image in enumerate(self.images, 1):
@@ -147,6 +152,10 @@ class Request:
             raise ValueError(
                 f"top_logprobs must be from 0 to {TOP_LOGPROBS}, got {self.top_logprobs}"
             )
+        if self.vector is not None and self.vector not in VECTOR_FORMS:
+            raise ValueError(f"vector {self.vector!r}: known are {', '.join(VECTOR_FORMS)}")
+        if self.vector is not None and len(self.images) > 1:
+            raise ValueError(f"a vector is of one image at most, got {len(self.images)}")
 
     def key(self, model: str) -> bytes:
         """32 bytes that name the answer: the digest of everything that decides about it."""
@@ -154,6 +163,7 @@ class Request:
         sampling = [self.max_tokens, float(self.temperature), float(self.top_p), self.seed]
         rest = [self.schema, self.top_logprobs, list(self.stop)]
         parts = [_FORMAT, model, self.system, self.prompt, pictures, sampling, rest]
+        parts += [] if self.vector is None else [self.vector]
         return hashlib.sha256(json.dumps(parts).encode()).digest()
 
     @property
@@ -161,6 +171,11 @@ class Request:
         """An estimate: four bytes of text, or a square of 28 pixels, are a token."""
         text = f"{self.system or ''}{self.prompt}".encode("utf-8", "surrogatepass")
         return len(text) // 4 + 16 + sum(map(_image_tokens, self.images))
+
+    @property
+    def tokens_out(self) -> int:
+        """The most that are answered; a vector is made of none."""
+        return self.max_tokens if self.vector is None else 0
 
 
 @dataclass(frozen=True)
@@ -170,8 +185,9 @@ class Answer:
     `tokens_in` and `tokens_out` are the server's count, or an estimate where it gives none.
     `logprobs` holds for each answered token the likeliest ones with their natural logarithms;
     tokens that read the same are one, with the sum of their probabilities. `data` is the answer
-    as JSON when a schema was asked for, and of that schema. `model` is what the server says it
-    is that answered, where that is more than the name it was asked by.
+    as JSON when a schema was asked for, and of that schema; of a vector it is what
+    `served_vectors.vector_of` reads. `model` is what the server says it is that answered, where
+    that is more than the name it was asked by.
     """
 
     text: str
@@ -205,6 +221,11 @@ def media_type(image: bytes) -> str | None:
     if image.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     return "image/webp" if image[:4] == b"RIFF" and image[8:12] == b"WEBP" else None
+
+
+def data_address(image: bytes) -> str:
+    """An image file as an address that holds all of it."""
+    return f"data:{media_type(image)};base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def _image_tokens(image: bytes) -> int:

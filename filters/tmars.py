@@ -40,7 +40,7 @@ class MaskedClipScore:
     batch_size: int = 32
     merge: str | None = None
 
-    version: ClassVar[int] = 2  # says which texts are cut
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text", "text_boxes": "numbers"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("tmars_score", pa.float32()), ("tmars_truncated", pa.bool_())]

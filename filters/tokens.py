@@ -20,8 +20,6 @@ from filters.threads import one_thread
 
 MOST_WORDS = 64
 """Words of a text that the embedded encoder is asked about, the first ones."""
-UNREAD = ValueError("nothing is read in the text")
-"""The reason why such a row has no value: a scorer returns it in place of the first."""
 # Of English; of German, French, Spanish, Italian, Dutch, Portuguese and Polish those that are no
 # words of English.
 _FUNCTION = """

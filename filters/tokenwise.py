@@ -14,6 +14,7 @@ import pyarrow as pa
 from filters import tokens, vectors
 from filters.clip import EMBEDDED, ClipScore, Floats, clip_of
 from filters.tokens import Words
+from filters.unread import UNREAD
 from filters.vectors import Fitted
 
 FEWEST = 8
@@ -40,8 +41,8 @@ class TokenWise:
     words of other captions in the same picture: one content word of each of `fit_rows` captions.
     Standardised by the mean and deviation of theirs, `filip_min_word` is that of the content word
     which is supported least, and `unsupported_words` lists those below `threshold`, in order of
-    the caption. Both are NULL in a pool with fewer than eight words to compare with; all scores
-    are for a text in which nothing is read.
+    the caption. Both are NULL in a pool with fewer than eight words to compare with; a text in
+    which nothing is read has a reason in place of values.
 
     With the embedded encoder `filip_score` tells the planted wrong captions of the quickstart
     pack better than `clip_score` does (AUC .92 to .86, on 40 of them). Single words are another
@@ -127,7 +128,7 @@ class TokenWise:
 
     def _row(self, patches: Floats, words: Words, others: Floats) -> dict[str, Any]:
         if not len(words.vectors):
-            return dict.fromkeys(_COLUMNS) | {"filip_score": tokens.UNREAD}
+            return dict.fromkeys(_COLUMNS) | {"filip_score": UNREAD}
         found = interaction(patches, words.vectors)
         row: dict[str, Any] = dict.fromkeys(_COLUMNS)
         row["filip_i2t"], row["filip_t2i"] = found.i2t, found.t2i

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from filters import tokens
 from filters.clip import EMBEDDED, ClipScore, Floats, clip_of
+from filters.unread import UNREAD
 
 ROUNDS = 50
 BETA = 0.5
@@ -24,9 +25,9 @@ class WordRegionTransport:
     UNITER (Chen et al., arXiv:1909.11740) the plan is found by 50 rounds of IPOT with beta 0.5.
     All patches must go somewhere, also those of a background that no caption mentions.
     With the embedded encoder it follows `filip_score` (correlation .94) and tells wrong captions
-    of the quickstart pack a little worse (AUC .90 to .92). NULL for a text in which nothing is
-    read. `ot_truncated` is what `filip_truncated` of `filip` is. The model's parameters are those
-    of `clip`.
+    of the quickstart pack a little worse (AUC .90 to .92). A text in which nothing is read has a
+    reason in place of values. `ot_truncated` is what `filip_truncated` of `filip` is. The model's
+    parameters are those of `clip`.
     """
 
     model: str = EMBEDDED
@@ -82,7 +83,7 @@ class WordRegionTransport:
             for patches, words in pairs
         ]
         return {
-            "ot_score": [tokens.UNREAD if cost is None else 1 - cost for cost in found],
+            "ot_score": [UNREAD if cost is None else 1 - cost for cost in found],
             "ot_distance": found,
             "ot_truncated": tokens.are_cut(self._clip, batch[self.text]),
         }

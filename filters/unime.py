@@ -1,24 +1,32 @@
 """Embeddings from a multimodal LLM: the state in which it would sum up picture or text in a word.
 
-It reads one state and never lets the model write. A server gives no states: only models that run
-here can be used.
+It reads one state and never lets the model write. On a server that must be one that was started
+for embeddings: a chat server gives no states.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from filters import judging, mllm
-from filters.judging import Judge
+from filters import estimates, foreign, judging, mllm
+from filters.estimates import Estimate
+from filters.judging import Judge, Text
 from filters.mllm import TEXT, Prompt
-from filters.served import Server
+from filters.served import BadAnswer, Server
+from filters.served_types import VECTOR_FORMS
+from filters.unread import UNREAD, Unread
 
 IMAGE_PROMPT = "Sum up the picture above in one word:"
 TEXT_PROMPT = "{text}\nSum up the sentence above in one word:"
+
+Floats = npt.NDArray[np.float32]
+Sides = tuple[Floats, Floats]
 
 
 @dataclass(frozen=True)
@@ -31,9 +39,17 @@ class UniMe:
     second. Untuned models give cosines in a narrow band; take ranks.
 
     `model` is `local-dir:PATH`, or a name of the hub with `revision`, the 40 digits of a commit.
-    `text` is the column of captions; `unime_truncated` says which have more than `text_tokens`
-    tokens. Pictures have a long side of `max_side` pixels. `embeddings` writes both vectors, too.
-    NULL for a text in which nothing is read.
+    `server: {endpoints: [URL], model: NAME}` asks the /embeddings of a server that serves such a
+    model, and takes what it pools for the state. `form` is how it is asked: `messages`, as vLLM
+    is, or `input`, a list of one object with `image` and `text`, as SGLang is. The prompts are
+    put through the model's own chat template there. An equal text is asked for once. Vectors of
+    two lengths, with numbers that are not finite or with nothing but zeros are a reason for the
+    row, never a score.
+
+    `text` is the column of captions; `unime_truncated` says which are longer than is read:
+    `text_tokens` tokens of a local model, 2000 characters for a server. Pictures have a long side
+    of `max_side` pixels. `embeddings` writes both vectors, too. A text in which nothing is read
+    has a reason in place of a score.
     """
 
     model: str | None = None
@@ -47,16 +63,17 @@ class UniMe:
     max_side: int = 768
     embeddings: bool = False
     batch_size: int | None = None
-    version: ClassVar[int] = 1
+    form: str = "messages"
+    version: ClassVar[int] = 2  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
-        if self.server is not None:
-            raise ValueError("a server gives no embeddings of its states; take a `model` to run")
-        if self.model is None:
-            raise TypeError("needs a `model` that runs here")
         if self.text_prompt.count(TEXT) != 1 or TEXT in self.image_prompt:
             raise ValueError(f"text_prompt must hold {TEXT} once, and image_prompt not")
+        if self.form not in VECTOR_FORMS:
+            raise ValueError(f"form {self.form!r}: known are {', '.join(VECTOR_FORMS)}")
+        if self.server is None:
+            foreign.refuse(self, ("form",), "a model that runs here")
         judging.settle(self)
 
     @property
@@ -75,6 +92,11 @@ class UniMe:
         return self.max_side
 
     @property
+    def at_once(self) -> int:
+        """How many calls keep a server busy."""
+        return judging.at_once(self)
+
+    @property
     def device(self) -> str:
         return self._judge.device
 
@@ -82,37 +104,99 @@ class UniMe:
     def identity(self) -> dict[str, Any]:
         prompts = {"image_prompt": self.image_prompt, "text_prompt": self.text_prompt}
         asked = {"text": self.text, "embeddings": self.embeddings}
-        return {**self._judge.identity, **prompts, **asked}
+        form = {} if self.server is None else {"form": self.form}
+        return {**self._judge.identity, **prompts, **asked, **form}
 
     @property
     def weights_digest(self) -> str | None:
         return self._judge.weights_digest
 
+    def keep_in(self, folder: str) -> None:
+        """Keep a server's answers there, so that none is asked for twice."""
+        self._judge.keep_in(folder)
+
     def prepare(self) -> None:
-        """Load the model. Raises when it is missing, damaged or can't be asked."""
+        """Load a local model. Raises when it is missing, damaged or can't be asked."""
         self._judge.prepare()
 
+    def estimate(self, rows: int) -> Estimate:
+        """What so many rows would cost at most, without equal pictures and texts."""
+        if self.server is None:
+            return estimates.NOTHING
+        return self._judge.estimate(rows, {self.image_prompt: True, self.text_prompt: False}, 0)
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        judge = self._judge
-        texts = judge.read(batch[self.text])
-        assert judge.source is not None
-        loaded = mllm.load(judge.source)
+        texts = self._judge.read(batch[self.text])
         pictures = [Prompt(self.image_prompt, "", image) for image in batch["image"]]
         sentences = [Prompt(self.text_prompt, text.words) for text in texts]
+        asked = self._by_model if self.server is None else self._by_server
+        rows = [
+            self._row(text, *found)
+            for text, found in zip(texts, asked(pictures, sentences, texts), strict=True)
+        ]
+        return {name: [row[name] for row in rows] for name in self.writes.names}
+
+    def _row(self, text: Text, seen: Any, read: Any) -> dict[str, Any]:
+        """What is written of a pair, by its unit vectors; one may be a reason, that of text None.
+
+        A caption without a word takes nothing from the picture: that one's vector stays.
+        """
+        row: dict[str, Any] = {"unime_truncated": text.is_cut, "unime_image": None}
+        failed = next((side for side in (seen, read) if isinstance(side, Exception)), None)
+        if failed is not None:
+            return {**row, "unime_score": failed, "unime_text": None}
+        row["unime_image"] = seen.astype(np.float16)
+        if read is None:
+            kept = {"unime_image": row["unime_image"], "unime_truncated": text.is_cut}
+            reason = Unread(kept) if self.embeddings else UNREAD
+            return {**row, "unime_score": reason, "unime_text": None}
+        score = float(np.clip(seen @ read, -1, 1))
+        return {**row, "unime_score": score, "unime_text": read.astype(np.float16)}
+
+    def _by_model(
+        self, pictures: list[Prompt], sentences: list[Prompt], texts: Sequence[Text]
+    ) -> list[tuple[Any, Any]]:
+        """The vectors of both sides, of a text without words None."""
+        judge = self._judge
+        assert judge.source is not None
+        loaded = mllm.load(judge.source)
         seen = mllm.last_hidden(loaded, pictures, judge.shape)
         read = mllm.last_hidden(loaded, sentences, judge.shape)
-        cosines = np.einsum("ij,ij->i", seen, read).clip(-1, 1)
-        blank = [not text.words for text in texts]
-        columns: dict[str, list[Any]] = {
-            "unime_score": [None if b else float(c) for b, c in zip(blank, cosines, strict=True)],
-            "unime_truncated": [text.is_cut for text in texts],
-            "unime_image": list(seen.astype(np.float16)),
-            "unime_text": [
-                None if b else v for b, v in zip(blank, read.astype(np.float16), strict=True)
-            ],
-        }
-        return {name: columns[name] for name in self.writes.names}
+        sides = zip(texts, seen, read, strict=True)
+        return [(one, other if text.words else None) for text, one, other in sides]
+
+    def _by_server(
+        self, pictures: list[Prompt], sentences: list[Prompt], texts: Sequence[Text]
+    ) -> list[tuple[Any, Any]]:
+        """The same, or a reason in place of a vector; what nobody needs is not asked for."""
+        wanted = [bool(text.words) or self.embeddings for text in texts]
+        asked = [p for p, is_wanted in zip(pictures, wanted, strict=True) if is_wanted]
+        said = [s for s, text in zip(sentences, texts, strict=True) if text.words]
+        found = of_one_length(self._judge.vectors([*asked, *said], self.form))
+        seen, read = iter(found[: len(asked)]), iter(found[len(asked) :])
+        return [
+            (next(seen) if is_wanted else _NOTHING, next(read) if text.words else None)
+            for text, is_wanted in zip(texts, wanted, strict=True)
+        ]
 
     @cached_property
     def _judge(self) -> Judge:
         return judging.judge_of(self)
+
+
+_NOTHING = np.zeros(0, np.float32)
+
+
+def of_one_length(found: Sequence[Any]) -> list[Any]:
+    """Vectors as unit vectors; reasons as they are, and for those not as long as most of them."""
+    sizes = Counter(len(one) for one in found if not isinstance(one, Exception))
+    usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
+    return [one if isinstance(one, Exception) else _unit(one, usual) for one in found]
+
+
+def _unit(vector: Floats, size: int) -> Floats | BadAnswer:
+    if len(vector) != size:
+        return BadAnswer(f"an embedding of {len(vector)} numbers, others have {size}")
+    wide = vector.astype(np.float64)
+    unit: Floats = (wide / np.linalg.norm(wide)).astype(np.float32)
+    return unit

@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from filters import judging
+from filters.estimates import Estimate
 from filters.judging import Judge
 from filters.mllm import Prompt
 from filters.served import BadAnswer, Server
+from filters.unread import UNREAD
 
 QUESTION = 'Does this figure show "{text}"? Please answer yes or no.'
 """The question of Lin et al. 2024 (arXiv:2404.01291), word for word: scores depend on it."""
@@ -35,7 +37,7 @@ class VqaScore:
     the column of captions. `vqa_truncated` says which are longer than is read: `text_tokens`
     tokens of a local model, 2000 characters for a server. Pictures have a long side of `max_side`
     pixels. A reply without one of the words is asked for again in other words, at most `reasks`
-    times. NULL for a text in which nothing is read.
+    times. A text in which nothing is read has a reason in place of values.
     """
 
     model: str | None = None
@@ -47,7 +49,7 @@ class VqaScore:
     max_side: int = 768
     reasks: int = 1
     batch_size: int | None = None
-    version: ClassVar[int] = 2  # what is no answer is asked for again
+    version: ClassVar[int] = 3  # says of which texts nothing is read
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("vqa_score", pa.float32()), ("vqa_mass", pa.float32()), ("vqa_truncated", pa.bool_())]
@@ -63,6 +65,11 @@ class VqaScore:
     @property
     def image_request(self) -> int:
         return self.max_side
+
+    @property
+    def at_once(self) -> int:
+        """How many calls keep a server busy."""
+        return judging.at_once(self)
 
     @property
     def device(self) -> str:
@@ -84,12 +91,16 @@ class VqaScore:
         """Load a local model. Raises when it is missing, damaged or can't be asked."""
         self._judge.prepare()
 
+    def estimate(self, rows: int) -> Estimate:
+        """What so many rows would cost at most; see `Judge.estimate`."""
+        return self._judge.estimate(rows, {QUESTION: True}, judging.FIRST)
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts = self._judge.read(batch[self.text])
         pairs = zip(texts, batch["image"], strict=True)
         prompts = [Prompt(QUESTION, t.words, image) for t, image in pairs if t.words]
         answers = iter(self._judge.words(prompts, _WORDS))
-        rows = [share(next(answers)) if text.words else (None, None) for text in texts]
+        rows = [share(next(answers)) if text.words else (UNREAD, None) for text in texts]
         return {
             "vqa_score": [score for score, _ in rows],
             "vqa_mass": [mass for _, mass in rows],

@@ -22,7 +22,8 @@ class Action:
     """What is done with one request: a status and a body after a while, or worse.
 
     `body` is sent as it is; without one, an answer of `text` in the manner of the server's kind.
-    `cut` closes the connection after so many bytes of the body, `trickle_s` waits between bytes.
+    A request for an embedding gets `vector`, whatever the kind. `cut` closes the connection after
+    so many bytes of the body, `trickle_s` waits between bytes.
     """
 
     text: str | Callable[[dict[str, Any]], str] = "fine"
@@ -35,6 +36,7 @@ class Action:
     finish: str = "stop"
     logprobs: Sequence[dict[str, float]] | None = None
     usage: tuple[int, int] | None = (7, 3)
+    vector: Any = (0.6, 0.8)
 
 
 def failing(status: int, message: str = "no", *headers: tuple[str, str], **error: Any) -> Action:
@@ -80,6 +82,8 @@ class ModelServer:
 
 
 def prompt_of(body: dict[str, Any]) -> str:
+    if "input" in body:
+        return str(body["input"][0]["text"])
     content = body["messages"][-1]["content"]
     return content if isinstance(content, str) else content[-1]["text"]
 
@@ -98,6 +102,15 @@ def answer_body(action: Action, asked: dict[str, Any], kind: str) -> str:
     choice = {"message": message, "finish_reason": action.finish, "logprobs": logprobs}
     usage = dict(zip(("prompt_tokens", "completion_tokens"), action.usage or (), strict=False))
     return json.dumps({"choices": [choice], **({"usage": usage} if usage else {})})
+
+
+def vector_body(action: Action, asked: dict[str, Any]) -> str:
+    """A whole answer with a vector, which may depend on what was asked."""
+    vector = action.vector(asked) if callable(action.vector) else action.vector
+    found = {"object": "list", "data": [{"index": 0, "embedding": vector}], "model": "/models/tiny"}
+    return json.dumps(
+        found | ({"usage": {"prompt_tokens": action.usage[0]}} if action.usage else {})
+    )
 
 
 def _place(place: dict[str, float]) -> dict[str, Any]:
@@ -140,6 +153,8 @@ def serve(*actions: Action, **options: Any) -> Iterator[ModelServer]:
                 action = told.next_action(asked)
                 time.sleep(action.wait_s)
                 body = action.body
+                if body is None and self.path.endswith("/embeddings"):
+                    body = vector_body(action, asked)
                 _send(self, action, answer_body(action, asked, told.kind) if body is None else body)
             finally:
                 with told.lock:

@@ -14,6 +14,7 @@ import pytest
 from filters import clip_weights, files
 from filters.clip import ClipScore
 from filters.clip_weights import Source, load
+from filters.unread import UNREAD, Unread
 from pipeline.instances import fingerprint
 from tests.filters.tiny_models import CONTEXT, KINDS
 from tests.pictures import photo
@@ -85,7 +86,7 @@ def test_control_tokens_in_a_caption_hide_nothing(models):
     assert all(np.array_equal(plain, other) for other in others)
     fits = "<end_of_text>" + " ".join(["dog"] * (CONTEXT - 2))
     found = scorer(batch(["<end_of_text>", fits, f"{fits} dog"]))
-    assert [score is None for score in found["clip_score"]] == [True, False, False]
+    assert [score is UNREAD for score in found["clip_score"]] == [True, False, False]
     assert found["clip_truncated"] == [False, False, True]
 
 
@@ -124,13 +125,14 @@ def test_blanks_in_a_text_hide_no_cut(models):
 def test_a_text_in_which_nothing_is_read_has_no_score(models):
     given = batch(["", " \t\n", "!!!", "größe"])
     values = ClipScore(model=models["siglip"], embeddings=True)(given)
-    assert [score is None for score in values["clip_score"]] == [True, True, True, False]
+    assert [type(score) for score in values["clip_score"]] == [*[Unread] * 3, float]
+    assert values["clip_score"][2].kept["clip_image"] is values["clip_image"][2]
     assert [vector is None for vector in values["clip_text"]] == [True, True, True, False]
     assert not any(vector is None for vector in values["clip_image"])
     values = ClipScore(model=models["clip"])(given)
-    assert [score is None for score in values["clip_score"]] == [True, True, False, False]
+    assert [score is UNREAD for score in values["clip_score"]] == [True, True, False, False]
     values = ClipScore()(given)
-    assert [score is None for score in values["clip_score"]] == [True, True, False, False]
+    assert [score is UNREAD for score in values["clip_score"]] == [True, True, False, False]
 
 
 def test_an_endless_word_costs_no_more_than_its_start(models):

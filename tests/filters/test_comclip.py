@@ -10,6 +10,7 @@ from filters import comclip
 from filters.clip import ClipScore
 from filters.comclip import WHOLE, ComClip, combined, weights_of
 from filters.roles import find_roles
+from filters.unread import UNREAD
 from tests.filters.test_clip_builds import columns, recipe
 from tests.pictures import photo
 
@@ -46,7 +47,7 @@ def test_a_caption_without_three_parts_is_not_asked(model):
     scorer = ComClip(model)
     found = scorer({"image": images(), "caption": TEXTS})
     for name in ("comclip_score", "comclip_parts"):
-        assert [i for i, value in enumerate(found[name]) if value is not None] == ASKED
+        assert [i for i, value in enumerate(found[name]) if value not in (None, UNREAD)] == ASKED
     assert scorer({"image": [], "caption": []}) == {name: [] for name in scorer.writes.names}
     roles = find_roles(TEXTS[3])
     parts = found["comclip_parts"][3]
@@ -59,6 +60,13 @@ def test_a_caption_without_three_parts_is_not_asked(model):
 def test_long_captions_are_flagged_asked_or_not(model):
     found = ComClip(model, depth=0)({"image": images(), "caption": TEXTS})
     assert found["comclip_truncated"] == [False] * 5 + [True]
+
+
+def test_nothing_is_read_in_no_text_and_a_caption_that_is_not_asked_is_null(model):
+    for name in (model, "embedded"):
+        found = ComClip(name)({"image": images()[:2], "caption": [" ", "a red dog"]})
+        assert found["comclip_score"] == [UNREAD, None]
+        assert found["comclip_parts"] == [None, None]
 
 
 def test_the_score_is_that_of_the_formula(model):

@@ -5,6 +5,7 @@ import pytest
 
 from filters.clip import ClipScore
 from filters.consistency import VIEWS, ClipConsistency, at_most, blurred, cropped, halved_and_back
+from filters.unread import UNREAD
 from tests.filters.attack import image_vectors, raised, scene
 from tests.pictures import photo
 
@@ -47,7 +48,7 @@ def test_long_captions_are_flagged():
 
 def test_nothing_read_no_pictures_and_tiny_ones():
     assert consistency([]) == []
-    assert consistency([photo(0)], [" "]) == [None]
+    assert consistency([photo(0)], [" "]) == [UNREAD]
     tiny = [np.zeros(shape, np.uint8) for shape in ((1, 1, 3), (1, 500, 3), (2, 2, 3))]
     assert None not in consistency(tiny, ["a dog"])
 

@@ -12,6 +12,7 @@ from filters import embedded, mllm
 from filters.facets import QUESTIONS, Facets, against, answered, compared
 from filters.phrases import Part, parts
 from filters.served import keep_in
+from filters.unread import UNREAD
 from tests import pictures
 from tests.conftest import RECIPE
 from tests.filters.model_server import Action, failing, prompt_of, serve
@@ -76,8 +77,9 @@ def test_what_is_not_said_is_null():
     assert found["facet_object"][0] is not None
     assert [row(found, 0)[name] for name in FACETS[1:]] == [None] * 4
     assert found["facet_min"][0] == found["facet_object"][0]
-    for place in (1, 2, 3):
+    for place in (1, 3):
         assert set(row(found, place).values()) == {None, False}
+    assert found["facet_object"][2] is UNREAD
     assert found["facet_truncated"] == [False] * 4 + [True]
     assert Facets()(batch()) == {name: [] for name in Facets.writes.names}
 
@@ -192,7 +194,7 @@ def test_a_server_is_asked_a_question_for_each_facet():
     assert [row(found, 0)[name] for name in FACETS] == pytest.approx([0.75, 0.75, None, 0.75, 0.75])
     assert found["facet_min"][0] == pytest.approx(0.75)
     assert isinstance(found["facet_object"][1], Exception)
-    assert set(row(found, 2).values()) == {None, False}
+    assert found["facet_object"][2] is UNREAD
     assert scorer.weights_digest is None
     assert scorer.identity["served"] == "tiny"
 
@@ -206,7 +208,7 @@ def test_a_local_model_is_asked_too(tmp_path):
         values = [v for v in (row(found, place)[name] for name in FACETS) if v is not None]
         assert all(0 < value < 1 for value in values)
         assert row(found, place)["facet_min"] == (min(values) if values else None)
-    assert found["facet_min"][2] is None
+    assert (found["facet_object"][2], found["facet_min"][2]) == (UNREAD, None)
 
 
 @pytest.mark.slow

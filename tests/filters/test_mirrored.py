@@ -7,6 +7,7 @@ import pytest
 
 from filters.clip import ClipScore
 from filters.mirrored import Mirrored
+from filters.unread import UNREAD
 
 
 def pictures() -> list[Any]:
@@ -29,7 +30,7 @@ def test_it_is_that_of_the_mirrored_image(model: str) -> None:
     assert Mirrored(model)({"image": images[:2], "caption": ["a dog", "a dog " * 400]})[
         "mirrored_truncated"
     ] == [False, True]
-    assert found[1] is None
+    assert found[1] is UNREAD
     assert found != ClipScore(model)({"image": images, "caption": texts})["clip_score"]
 
 

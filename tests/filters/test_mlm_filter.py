@@ -6,6 +6,7 @@ from filters import mllm
 from filters.judging import NUDGES
 from filters.mlm_filter import QUESTIONS, MlmFilter, mark_of, marks
 from filters.served import BadAnswer, keep_in
+from filters.unread import UNREAD
 from pipeline.errors import ShardsFailed
 from tests import pictures
 from tests.conftest import RECIPE
@@ -136,7 +137,7 @@ def test_a_local_model_is_asked_too(tmp_path, monkeypatch):
     monkeypatch.setattr(mllm, "generate", lambda _, prompts, *__: (says * 9)[: len(prompts)])
     found = scorer(batch("a dog", "", "word " * 99))
     assert [found[name] for name in NAMES] == [
-        [40, None, 60],
+        [40, UNREAD, 60],
         [60, None, 80],
         [80, None, 40],
         [40, None, 60],

@@ -7,6 +7,7 @@ import pytest
 from filters import embedded, reward_head
 from filters.clip import ClipScore
 from filters.reward import RewardScore
+from filters.unread import UNREAD
 from tests.filters import reward_files
 
 
@@ -59,6 +60,14 @@ def test_it_encodes_by_itself_as_if_vectors_were_stored(embedded_head):
     assert direct(pairs)["reward"] == pytest.approx(
         [10 * c for c in stored["clip_score"]], abs=2e-2
     )
+
+
+def test_a_text_in_which_nothing_is_read_has_a_reason_where_it_is_encoded(embedded_head):
+    pairs = {"image": [np.zeros((64, 64, 3), np.uint8)] * 2, "caption": [" ", "a cat"]}
+    found = RewardScore(embedded_head, image="image", text="caption")(pairs)
+    stored = ClipScore(embeddings=True)(pairs)
+    assert [value is UNREAD for value in found["reward"]] == [True, False]
+    assert [vector is None for vector in stored["clip_text"]] == [True, False]
 
 
 def test_captions_longer_than_the_encoder_reads_are_flagged(embedded_head):

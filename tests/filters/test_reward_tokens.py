@@ -7,6 +7,7 @@ from filters import embedded, reward_head, reward_tokens, tokens
 from filters.clip import ClipScore
 from filters.reward import RewardScore
 from filters.tokens import Words
+from filters.unread import UNREAD
 from tests import pictures
 from tests.filters import reward_files
 from tests.filters.test_tuned_heads import write as write_heads
@@ -128,7 +129,7 @@ def test_the_shipped_head_scores_pixels_and_captions():
     photo, other = pictures.photo(0), pictures.photo(1)
     pairs = {"image": [photo, other, photo], "caption": ["a red car", "...", "a cat on a mat"]}
     first, nothing, last = shipped(pairs)
-    assert nothing is tokens.UNREAD
+    assert nothing is UNREAD
     assert shipped({"image": [photo], "caption": ["a red car"]}) == [first]
     assert shipped({"image": [photo], "caption": ["a cat on a mat"]}) == [last]
     assert shipped({"image": [], "caption": []}) == []

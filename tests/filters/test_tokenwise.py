@@ -10,6 +10,7 @@ from filters import embedded, tokens
 from filters.clip import ClipScore
 from filters.tokens import Words
 from filters.tokenwise import FEWEST, TokenWise, interaction, standardised
+from filters.unread import UNREAD
 from tests.filters.embedded_rows import key
 from tests.filters.test_clip_builds import columns, recipe
 from tests.pictures import photo
@@ -44,7 +45,7 @@ def test_long_texts_are_flagged(scorer):
     batch = {"image": [photo(1)] * 3, "caption": ["", "a dog", "a dog near the house " * 200]}
     found = scorer(batch, scorer.fit(rows_of(TEXTS)))
     assert found["filip_truncated"] == [False, False, True]
-    assert [score is tokens.UNREAD for score in found["filip_score"]] == [True, False, False]
+    assert [score is UNREAD for score in found["filip_score"]] == [True, False, False]
 
 
 @pytest.mark.parametrize("text", ["\x00", ".", "\N{FACE WITH TEARS OF JOY}"])
@@ -152,7 +153,7 @@ def test_companions_make_no_difference(scorer):
     for i in range(5):
         alone = scorer({"image": [images[i]], "caption": [texts[i]]}, fitted)
         assert {n: v[0] for n, v in alone.items()} == {n: v[i] for n, v in together.items()}
-    assert together["filip_score"][1] is tokens.UNREAD
+    assert together["filip_score"][1] is UNREAD
     told = {n for n, v in together.items() if v[1] is not None}
     assert told == {"filip_score", "filip_truncated"}
     assert all(values[3] is not None for values in together.values())

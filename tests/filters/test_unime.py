@@ -5,6 +5,7 @@ import pytest
 
 from filters import hub_weights, mllm
 from filters.unime import IMAGE_PROMPT, TEXT_PROMPT, UniMe
+from filters.unread import UNREAD, Unread
 from tests import pictures
 from tests.conftest import RECIPE
 from tests.filters.tiny_mllm import SIDE, save_mllm
@@ -66,11 +67,12 @@ def test_single_rows_have_the_values_of_the_batch(model):
         assert row["unime_score"][0] == whole["unime_score"][place]
 
 
-def test_blank_texts_are_null_and_long_ones_are_flagged(model):
+def test_blank_texts_have_a_reason_and_long_ones_are_flagged(model):
     found = scorer(model)(batch(" ", "<|im_end|>", "a red car near two old houses " * 9))
-    assert found["unime_score"][:2] == [None, None]
+    assert [type(score) for score in found["unime_score"]] == [Unread, Unread, float]
+    assert found["unime_score"][0].kept["unime_image"] is found["unime_image"][0] is not None
     assert found["unime_text"][0] is None
-    assert found["unime_score"][2] is not None
+    assert UniMe(model, text_tokens=16, max_side=SIDE)(batch(" "))["unime_score"] == [UNREAD]
     assert found["unime_truncated"] == [False, False, True]
 
 
@@ -81,9 +83,9 @@ def test_columns_identity_and_what_is_refused(model):
     assert UniMe(model, text_prompt="{text}:").identity != UniMe(model).identity
     assert str(model).removeprefix("local-dir:") not in str(plain.identity)
     assert len(plain.weights_digest) == 64
-    with pytest.raises(ValueError, match="server gives no embeddings"):
-        UniMe(server={"endpoints": ["http://127.0.0.1:1/v1"], "model": "m"})
-    with pytest.raises(TypeError, match="needs a `model`"):
+    with pytest.raises(ValueError, match="takes no `form`"):
+        UniMe(model, form="input")
+    with pytest.raises(TypeError, match="give `model`"):
         UniMe()
     with pytest.raises(ValueError, match="once"):
         UniMe(model, text_prompt="no place for a text")

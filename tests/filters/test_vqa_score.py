@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from filters import hub_weights, mllm
 from filters.judging import NUDGES
 from filters.served import BadAnswer, keep_in
+from filters.unread import UNREAD
 from filters.vqa_score import QUESTION, VqaScore, share
 from pipeline.errors import RecipeError
 from tests import pictures
@@ -99,9 +100,9 @@ def _cases(word):
     return {space + form for space in ("", "Ġ") for form in (word, word.title(), word.upper())}
 
 
-def test_blank_texts_are_null_and_long_ones_are_flagged(model):
+def test_blank_texts_have_a_reason_and_long_ones_are_flagged(model):
     found = scorer(model)(batch("", "<|im_end|> <image>", "a red car near two houses " * 20))
-    assert found["vqa_score"][:2] == [None, None]
+    assert found["vqa_score"][:2] == [UNREAD] * 2
     assert 0 < found["vqa_score"][2] < 1
     assert found["vqa_truncated"] == [False, False, True]
     assert scorer(model)(batch()) == {"vqa_score": [], "vqa_mass": [], "vqa_truncated": []}
@@ -141,9 +142,8 @@ def test_a_server_gives_the_score_and_bad_answers_are_reasons():
         asked_again = [prompt for prompt in server.prompts if prompt.endswith(NUDGES[0])]
     assert found["vqa_score"][:2] == [pytest.approx(0.75)] * 2
     assert found["vqa_mass"] == [*[pytest.approx(0.8)] * 2, None, None, None]
-    assert [isinstance(score, Exception) for score in found["vqa_score"][2:]] == [True] * 2 + [
-        False
-    ]
+    assert [isinstance(score, Exception) for score in found["vqa_score"][2:]] == [True] * 3
+    assert found["vqa_score"][4] is UNREAD
     assert asked_again == [QUESTION.replace("{text}", "unsure") + NUDGES[0]]
 
 
