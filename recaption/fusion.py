@@ -7,46 +7,33 @@ better of its parents stands, and is flagged. Nothing is said that no parent sai
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import mllm, names, vocabulary
-from filters.sampling import Writing
+from filters import judging, mllm, names, vocabulary
+from filters.estimates import Estimate
 from filters.served import Server
-from recaption import asking, captions, choice, fusion_rules, languages, prompts
-from recaption.asking import Ask, Said, Writer
-from recaption.captioner import Estimate
+from recaption import (
+    asking,
+    captions,
+    cut_off,
+    entities,
+    fusion_llm,
+    fusion_rules,
+    languages,
+    prompts,
+)
+from recaption.asking import Said, Writer
 from recaption.captions import Caption, Row
+from recaption.fusion_llm import LABELS
+from recaption.fusion_parents import Columns, Parents, is_above, parents_of, scores_of
 from recaption.fusion_rules import Bounds
 
 RULES, LLM = "rules", "llm"
 FALLBACK, SINGLE = "fallback", "single"
 """Flags: the fused text was not taken; there was one parent, and nothing to fuse it with."""
-TAGS, UNSURE = "tags", "unsure"
-"""A kind of caption that lists words, and the flag of one that is no finding."""
-_RULES = "fuse-rules/1"
-_LABELS = 24  # tokens of what is written around each text in a prompt
-
-
-class Parents(NamedTuple):
-    """What there is to fuse: texts, and for each expert what it found."""
-
-    raw: Row | None
-    synthetic: Row | None
-    found: dict[str, list[str]]
-    concepts: list[str]
-
-    def text(self, name: str) -> str:
-        row = getattr(self, name)
-        return "" if row is None else str(row["text"])
-
-    @property
-    def can_fuse(self) -> bool:
-        """Whether there are two texts, or one that was given as both and something found."""
-        if self.raw is None or self.synthetic is None:
-            return False
-        return bool(self.found) or self.raw["text"] != self.synthetic["text"]
+_RULES = "fuse-rules/2"  # names are whole, things of a detector
 
 
 @dataclass(frozen=True)
@@ -56,8 +43,10 @@ class Fusion:
     Both are columns of text or of captions; `kind` is of which kind. `experts` are columns of
     words that detectors, taggers and readers found, texts or lists of texts or captions: each
     line of a text, each of the `tags` of a caption is one, and what is `unsure` is none; a
-    mapping `{COLUMN: LABEL}` says what they are called. `concepts` is a column of them whose
-    words are put behind the text, as NEVLP trains with.
+    mapping `{COLUMN: LABEL}` says what they are called. `objects` is the column of a detector,
+    as `objects` or `object_attributes` write it: how many of what it found, a better box hiding
+    those that lie on it, never where; rules add what the text does not name. `concepts` is a
+    column of them whose words are put behind the text, as NEVLP trains with.
 
     `by: rules` keeps the synthetic text and adds, in a sentence that says where it comes from,
     the names, places and numbers of the raw one that it lacks, and what experts found; see
@@ -81,6 +70,7 @@ class Fusion:
     by: str = RULES
     kind: str | None = None
     experts: Sequence[Any] | Mapping[str, str] = ()
+    objects: str | None = None
     concepts: str | None = None
     scores: tuple[str, ...] = ()
     longer: float = 2.0
@@ -96,11 +86,12 @@ class Fusion:
     rows: int = 8
     batch_size: int | None = None
     max_side: ClassVar[int] = 28  # no picture is shown
-    version: ClassVar[int] = 2  # a caption keeps its flags, tags and lines count one by one
+    version: ClassVar[int] = 3  # names are whole, and a detector may be an expert
     needs: ClassVar[dict[str, str]] = {
         "synthetic": "text",
         "raw": "text",
         "experts": "terms",
+        "objects": "objects",
         "concepts": "terms",
         "scores": "score",
     }
@@ -129,8 +120,7 @@ class Fusion:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        more = [] if self.concepts is None else [self.concepts]
-        return tuple(dict.fromkeys([self.raw, self.synthetic, *self._labels, *more, *self.scores]))
+        return self._columns.names
 
     @property
     def may_lack(self) -> tuple[str, ...]:
@@ -142,10 +132,15 @@ class Fusion:
         return "cpu" if self.by == RULES else self._writer.device
 
     @property
+    def at_once(self) -> int:
+        """Calls that may be under way: of a server so many that it never waits for the next."""
+        return judging.at_once(self)
+
+    @property
     def identity(self) -> dict[str, Any]:
         shared = {
             "columns": [self.raw, self.synthetic, self.concepts, list(self.scores), self.kind],
-            "experts": self._labels,
+            "experts": [self._labels, self.objects],
             "bounds": list(self._bounds),
             "language": self.language,
             "lists": [names.digest(), vocabulary.digest()],
@@ -178,8 +173,8 @@ class Fusion:
         return Estimate(rows, rows * prompt, rows * self.max_tokens)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        count = len(batch[self.raw])
-        parents = [self._parents(batch, place) for place in range(count)]
+        columns = self._columns
+        parents = [parents_of(batch, place, columns) for place in range(len(batch[self.raw]))]
         whole = [p for p in parents if p.can_fuse]
         said = iter(self._by_llm(whole) if self.by == LLM else whole)
         found: list[list[Row] | Exception] = []
@@ -189,43 +184,14 @@ class Fusion:
             elif not given.can_fuse:
                 found.append([self._alone(given)])
             else:
-                found.append(self._fused(given, next(said), self._scores(batch, place)))
+                found.append(self._fused(given, next(said), scores_of(batch, place, columns)))
         return {captions.COLUMN: found}
-
-    # Parents
-
-    def _parents(self, batch: dict[str, list[Any]], place: int) -> Parents:
-        found = {label: _listed(batch[name][place]) for name, label in self._labels.items()}
-        raw = next(iter(captions.texts(batch[self.raw][place])), None)
-        if raw is not None and not fusion_rules.without_noise(str(raw["text"])):
-            raw = None
-        told = captions.texts(batch[self.synthetic][place])
-        synthetic = next(filter(self._is_synthetic, told), None)
-        concepts = [] if self.concepts is None else _listed(batch[self.concepts][place])
-        return Parents(raw, synthetic, {k: v for k, v in found.items() if v}, concepts)
-
-    def _is_synthetic(self, caption: Row) -> bool:
-        return choice.counts(caption, self.kind, False) and bool(str(caption["text"]).strip())
-
-    def _scores(self, batch: dict[str, list[Any]], place: int) -> list[float | None]:
-        """The scores of the raw text and of the synthetic one: of a list, the one of that text."""
-        found: list[float | None] = []
-        for name, scores in zip((self.raw, self.synthetic), self.scores, strict=False):
-            value, score = batch[name][place], batch[scores][place]
-            if not isinstance(score, Sequence):
-                found.append(score)
-                continue
-            told = choice.scored(value, score)
-            if name == self.synthetic:
-                told = [one for one in told if self._is_synthetic(one.caption)]
-            found.append(told[0].score if told else None)
-        return found
 
     def _alone(self, given: Parents) -> Row:
         """What stands when there is one text: with what experts found, if they found anything."""
         parent = given.synthetic or given.raw
         assert parent is not None
-        if given.synthetic is None or not given.found:
+        if given.synthetic is None or not given.lacking:
             return self._enriched(captions.flagged(parent, SINGLE), given)
         row = self._by_rules(given._replace(raw=None))
         return self._enriched(captions.flagged(row, SINGLE) if row == parent else row, given)
@@ -239,12 +205,15 @@ class Fusion:
         if isinstance(one, Parents):
             return [self._enriched(self._by_rules(given), given)]
         text = prompts.plain_answer(one.text)
+        flags: tuple[str, ...] = ()
+        if one.is_cut:
+            text, flags = cut_off.ended(text, self.language)
         problem = fusion_rules.problem_of(text, raw, synthetic, self._bounds)
-        problem = "cut" if one.is_cut else problem if text else "empty"
+        problem = cut_off.CUT if cut_off.CUT in flags else problem if text else "empty"
         if problem is None:
-            row = self._row(text, given, self._prompt.label, one)
+            row = captions.flagged(self._row(text, given, self._prompt.label, one), *flags)
             return [self._enriched(row, given)]
-        is_raw = len(scores) == 2 and _above(scores[0], scores[1])
+        is_raw = len(scores) == 2 and is_above(*scores)
         parent = given.raw if is_raw else given.synthetic
         assert parent is not None
         return [self._enriched(captions.flagged(parent, FALLBACK, problem), given)]
@@ -254,7 +223,7 @@ class Fusion:
         parent = given.synthetic
         assert parent is not None
         text = fusion_rules.by_rules(
-            given.text("synthetic"), given.text("raw"), given.found, self.language
+            given.text("synthetic"), given.text("raw"), given.lacking, self.language
         )
         if text == parent["text"]:
             return parent
@@ -275,31 +244,22 @@ class Fusion:
     def _enriched(self, row: Row, given: Parents) -> Row:
         """The caption with concepts behind it, if there are any that it does not say."""
         text = str(row["text"])
-        lacking = [one for one in given.concepts if not fusion_rules.says(text, one)]
+        lacking = [one for one in given.concepts if not entities.says(text, one)]
         if not lacking:
             return row
         listed = ", ".join(dict.fromkeys(lacking[: fusion_rules.MOST]))
         more = f"Concepts: {listed}." if self.language.startswith("en") else f"({listed})"
         return {**row, "text": f"{fusion_rules.ended(text)} {more}", "origin": captions.FUSED}
 
-    # By an LLM
-
     def _by_llm(self, parents: Sequence[Parents]) -> list[Said | Exception]:
-        how = Writing(self.max_tokens)
-        asks = [Ask(self._prompt.text, self._composed(given), how) for given in parents]
-        return self._writer.write(asks)
+        limits = (self.text_tokens, self.max_tokens)
+        return fusion_llm.fused(self._writer, parents, self._prompt, limits)
 
-    def _composed(self, given: Parents) -> str:
-        """All texts as they stand in the prompt, the raw one last and cut to what is left."""
-        writer = self._writer
-        (first,) = writer.read([given.text("synthetic")], self.text_tokens // 2)
-        room = self.text_tokens // 4 // max(1, len(given.found))
-        listed = [", ".join(entries) for entries in given.found.values()]
-        experts = writer.read(listed, max(1, room))
-        left = self.text_tokens - sum(map(writer.count, [first, *experts]))
-        (last,) = writer.read([given.text("raw")], max(1, left))
-        parts = [first, *(f"{n}: {t}" for n, t in zip(given.found, experts, strict=True) if t)]
-        return '"\nFound: "'.join(parts) + f'"\nB: "{last}'
+    @property
+    def _columns(self) -> Columns:
+        experts = tuple(self._labels.items())
+        places = (self.raw, self.synthetic, self.kind, experts, self.objects, self.concepts)
+        return Columns(*places, tuple(self.scores))
 
     @property
     def _labels(self) -> dict[str, str]:
@@ -312,32 +272,11 @@ class Fusion:
 
     @property
     def _prompt(self) -> prompts.Prompt:
-        prompt = prompts.EXPERTS if self._labels else prompts.FUSE
+        prompt = prompts.EXPERTS if self._labels or self.objects else prompts.FUSE
         return prompt.filled(self.language)
 
     @cached_property
     def _writer(self) -> Writer:
         found = asking.writer_of(self)
-        tokens = self.text_tokens + _LABELS * (2 + len(self._labels))
+        tokens = self.text_tokens + LABELS * (3 + len(self._labels))
         return Writer(found.source, found.server, found.shape._replace(text_tokens=tokens))
-
-
-def _listed(value: Any) -> list[str]:
-    """The words in a column's value: a text, a list of texts or of captions, which may be NULL."""
-    if value is None:
-        return []
-    found = [value] if isinstance(value, str) else list(value)
-    texts: list[str] = []
-    for one in found:
-        if not isinstance(one, Mapping):
-            texts += (one or "").splitlines()
-        elif UNSURE not in (one["flags"] or ()):
-            text = one["text"] or ""
-            texts += text.split(",") if one["kind"] == TAGS else text.splitlines()
-    return [text.strip() for text in texts if text.strip()]
-
-
-def _above(first: float | None, second: float | None) -> bool:
-    """Whether a score is higher than another; NULL is lower than any."""
-    values = [float("-inf") if value is None else value for value in (first, second)]
-    return values[0] > values[1]

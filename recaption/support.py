@@ -4,35 +4,27 @@ A caption's sentences are looked at one by one, and in them the things they name
 says nothing of properties, numbers, actions and relations, nor of things it has no word for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from filters import vocabulary
+from filters import judging, vocabulary
 from filters.clip import EMBEDDED, ClipScore, Floats, clip_of
-from recaption import captions, classes, nouns, sentences
+from filters.estimates import NOTHING, Estimate
+from filters.served import Server
+from recaption import captions, classes, rewriting, sentences
+from recaption.asking import Writer
 from recaption.captions import Row
+from recaption.rewriting import Rewriter
+from recaption.sightings import Place, Sentence, english_text, judge, usual_vectors, witnesses
 
 UNSUPPORTED, MENDED = "unsupported", "mended"
-SEEN = 9.0
-"""The support of a thing that an expert names."""
-MENDS = ("delete",)
-_UNSURE = "unsure"  # a caption with this flag is no witness
-
-
-class Sentence(NamedTuple):
-    """A sentence, and the support of each thing that it names."""
-
-    text: str
-    support: dict[str, float]
-
-    def is_supported(self, threshold: float) -> bool:
-        """Whether nothing in it is without support; of a sentence without things nothing is."""
-        return all(value >= threshold for value in self.support.values())
+DELETE, REWRITE = "delete", "rewrite"
+MENDS = (DELETE, REWRITE)
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,15 @@ class Supported:
     With `mend: delete` a caption with unsupported and other sentences is followed by a copy
     without the former, of kind `mended`, if the cosine of picture and text rises by it. The
     original stays. The model's parameters are those of `clip`.
+
+    With `mend: rewrite` an LLM, `llm` (`local-dir:PATH`, or a name of the hub with `llm_revision`)
+    or a `server` as for `captioner`, is given each such caption and the things without support, and
+    writes it again without them. The copy has kind `mended`, origin `rewritten`, and says model,
+    prompt and tokens. It is taken if `recaption.rewriting.problem_of` finds nothing against it, if
+    none of its things lacks support, and if the cosine rises by more than `margin`. Else the
+    sentences are deleted as above, and the original is flagged with why: `rewrite_` and that
+    word, `unsupported`, `no_gain` or `failed`. Captions longer than `text_tokens` are not asked
+    about.
 
     The default threshold was chosen on 260 drawings: three in four things of another drawing are
     below it, one in fifty of their own. Photos are harder: of 202 captions of the quickstart, each
@@ -65,14 +66,28 @@ class Supported:
     sha256: str | None = None
     precision: str = "auto"
     batch_size: int = 32
+    llm: str | None = None
+    llm_revision: str | None = None
+    server: Server | Mapping[str, Any] | None = None
+    margin: float = 0.005
+    text_tokens: int = 384
+    max_tokens: int = 384
 
-    version: ClassVar[int] = 1
-    needs: ClassVar[dict[str, str]] = {"of": "text", "experts": "text"}
+    version: ClassVar[int] = 2  # detectors are experts
+    needs: ClassVar[dict[str, str]] = {"of": "text", "experts": "findings"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
         if self.mend is not None and self.mend not in MENDS:
             raise ValueError(f"mend is {' or '.join(MENDS)}; got {self.mend!r}")
+        if not 0 <= self.margin < 2:
+            raise ValueError(f"margin must be at least 0 and below 2, got {self.margin}")
+        if self.mend == REWRITE:
+            limits = (self.text_tokens, self.max_tokens)
+            asked = Rewriter(self.llm, self.llm_revision, self.server, *limits)
+            object.__setattr__(self, "server", asked.server)
+        elif self.llm is not None or self.server is not None:
+            raise ValueError("a model is asked with `mend: rewrite` alone")
         _check(self)
         object.__setattr__(self, "precision", clip_of(self).precision)  # `auto` is settled there
 
@@ -86,46 +101,127 @@ class Supported:
 
     @property
     def device(self) -> str:
-        return clip_of(self).device
+        devices = {clip_of(self).device, *(w.device for w in self._writers)}
+        return "cuda" if "cuda" in devices else "cpu"
+
+    @property
+    def at_once(self) -> int:
+        """Calls that may be under way: of a server so many that it never waits for the next."""
+        return judging.at_once(self)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What decides about the values."""
-        return {**_identity(self), "of": self.of, "mend": self.mend}
+        own = {**_identity(self), "of": self.of, "mend": self.mend}
+        if self.mend == REWRITE:
+            own["by"] = [self.margin, self._rewriter.identity]
+        return own
 
     @property
     def weights_digest(self) -> str:
-        return clip_of(self).weights_digest
+        more = [str(writer.weights_digest) for writer in self._writers]
+        return " ".join([clip_of(self).weights_digest, *more])
+
+    def keep_in(self, folder: str) -> None:
+        """Keep a server's answers there, so that none is asked for twice."""
+        for writer in self._writers:
+            writer.keep_in(folder)
+
+    def estimate(self, rows: int) -> Estimate:
+        """What so many rows would cost if each had one caption to rewrite; see `captioner`."""
+        return NOTHING if self.mend != REWRITE else self._rewriter.estimate(rows)
 
     def prepare(self) -> None:
         """Load the weights. Raises when they are missing, damaged or not those meant."""
-        _usual_vectors(clip_of(self))
+        usual_vectors(clip_of(self))
+        for writer in self._writers:
+            writer.prepare()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         rows = [captions.texts(value) for value in batch[self.of]]
         clip = clip_of(self)
         pictures = clip.encode_images(batch["image"])
-        texts = [[_english(row) for row in captions_] for captions_ in rows]
-        judged = judge(clip, pictures, texts, _experts(batch, self.experts))
-        found = [
-            [new for pair in zip(own, parts, strict=True) for new in self._mended(*pair, picture)]
-            for own, parts, picture in zip(rows, judged, pictures, strict=True)
+        seen = witnesses(batch, self.experts)
+        texts = [[english_text(row) for row in captions_] for captions_ in rows]
+        judged = judge(clip, pictures, texts, seen)
+        places = [
+            Place(number, row, tuple(parts))
+            for number, (own, found) in enumerate(zip(rows, judged, strict=True))
+            for row, parts in zip(own, found, strict=True)
         ]
-        return {captions.COLUMN: found}
+        mended = self._mended(places, pictures, seen)
+        return {captions.COLUMN: _by_row(places, mended, len(rows))}
 
-    def _mended(self, row: Row, parts: list[Sentence], picture: Floats) -> list[Row]:
-        kept = [part.text for part in parts if part.is_supported(self.threshold)]
-        if len(kept) == len(parts):
-            return [row]
-        flagged = captions.flagged(row, UNSUPPORTED)
-        if self.mend is None or not kept:
-            return [flagged]
-        mended = " ".join(kept)
-        old, new = clip_of(self).encode_texts([row["text"] or "", mended]) @ picture
-        if not new > old:
-            return [flagged]
-        changed: Row = {**row, "text": mended, "kind": MENDED, "tokens": None}
-        return [flagged, changed]
+    def _mended(
+        self, places: Sequence[Place], pictures: Floats, seen: Sequence[frozenset[str]]
+    ) -> list[list[Row] | Exception]:
+        """For each caption what stands in its place: itself, flagged or not, and a mended copy."""
+        poor = [place for place in places if not place.is_supported(self.threshold)]
+        rewritten = iter(self._rewritten(poor, pictures, seen) if self.mend == REWRITE else poor)
+        found: list[list[Row] | Exception] = []
+        for place in places:
+            if place.is_supported(self.threshold):
+                found.append([place.caption])
+                continue
+            new = next(rewritten)
+            if isinstance(new, Exception):
+                found.append(new)
+                continue
+            flagged = captions.flagged(place.caption, UNSUPPORTED)
+            if isinstance(new, str):
+                flagged = captions.flagged(flagged, f"rewrite_{new}")
+            is_new = isinstance(new, Mapping)
+            copy = [new] if is_new else self._deleted(place, pictures[place.row])
+            found.append([flagged, *copy])
+        return found
+
+    def _deleted(self, place: Place, picture: Floats) -> list[Row]:
+        """A copy without the sentences that lack support, if something is left and it gains."""
+        kept = place.kept(self.threshold)
+        if self.mend is None or not kept or not self._gain(place, kept, picture) > 0:
+            return []
+        return [{**place.caption, "text": kept, "kind": MENDED, "tokens": None}]
+
+    def _rewritten(
+        self, places: Sequence[Place], pictures: Floats, seen: Sequence[frozenset[str]]
+    ) -> list[Row | str | Exception]:
+        """What a model made of each caption, or why that is not taken; errors that may pass."""
+        wanted = [place.wanted(self.threshold) for place in places]
+        found: list[Row | str | Exception] = []
+        for place, new in zip(places, self._rewriter.write(wanted), strict=True):
+            if isinstance(new, Exception):
+                found.append(new if getattr(new, "retriable", False) else "failed")
+            elif isinstance(new, str):
+                found.append(new)
+            else:
+                picture, words = pictures[place.row], seen[place.row]
+                problem = self._problem(place, str(new["text"]), picture, words)
+                found.append(problem or rewriting.mended(place.caption, new, MENDED))
+        return found
+
+    def _problem(
+        self, place: Place, text: str, picture: Floats, seen: frozenset[str]
+    ) -> str | None:
+        """Why a text does not fit the picture better than the caption did; None if it does."""
+        ((parts,),) = judge(clip_of(self), picture[None], [[text]], [seen])
+        if not all(part.is_supported(self.threshold) for part in parts):
+            return UNSUPPORTED
+        return None if self._gain(place, text, picture) > self.margin else "no_gain"
+
+    def _gain(self, place: Place, text: str, picture: Floats) -> float:
+        """By how much the cosine of picture and text is higher than the caption's."""
+        old, new = clip_of(self).encode_texts([place.caption["text"] or "", text]) @ picture
+        return float(new) - float(old)
+
+    @property
+    def _rewriter(self) -> Rewriter:
+        assert self.server is None or isinstance(self.server, Server)
+        limits = (self.text_tokens, self.max_tokens)
+        return rewriter_of(self.llm, self.llm_revision, self.server, *limits)
+
+    @property
+    def _writers(self) -> tuple[Writer, ...]:
+        return (self._rewriter.writer,) if self.mend == REWRITE else ()
 
 
 @dataclass(frozen=True)
@@ -149,8 +245,8 @@ class Support:
     precision: str = "auto"
     batch_size: int = 32
 
-    version: ClassVar[int] = 1
-    needs: ClassVar[dict[str, str]] = {"text": "text", "experts": "text"}
+    version: ClassVar[int] = 2  # detectors are experts
+    needs: ClassVar[dict[str, str]] = {"text": "text", "experts": "findings"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [
             ("support_min", pa.float32()),
@@ -187,13 +283,13 @@ class Support:
 
     def prepare(self) -> None:
         """Load the weights. Raises when they are missing, damaged or not those meant."""
-        _usual_vectors(clip_of(self))
+        usual_vectors(clip_of(self))
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         clip = clip_of(self)
         pictures = clip.encode_images(batch["image"])
         texts = [[text] for text in batch[self.text]]
-        judged = judge(clip, pictures, texts, _experts(batch, self.experts))
+        judged = judge(clip, pictures, texts, witnesses(batch, self.experts))
         rows = [self._row(own[0]) for own in judged]
         return {name: [row[name] for row in rows] for name in self.writes.names}
 
@@ -213,71 +309,6 @@ class Support:
         }
 
 
-def judge(
-    clip: ClipScore,
-    pictures: Floats,
-    texts: Sequence[Sequence[str]],
-    witnesses: Sequence[frozenset[str]],
-) -> list[list[list[Sentence]]]:
-    """The sentences of each text of each picture [n, d], with the support of what they name.
-
-    `witnesses` are the words for things that experts see in each picture.
-    """
-    split = [
-        [[(s, nouns.find(s)) for s in sentences.split(text, "en")] for text in own] for own in texts
-    ]
-    known = dict(_usual_vectors(clip))
-    named = {thing for own in split for parts in own for _, found in parts for thing in found}
-    new = sorted(named - known.keys())
-    known |= dict(zip(new, _encoded(clip, new), strict=True))
-    usual = np.stack(list(_usual_vectors(clip).values()))
-    found = []
-    for picture, own, seen in zip(pictures, split, witnesses, strict=True):
-        cosines = usual.astype(np.float64) @ picture
-        mean, deviation = float(cosines.mean()), max(float(cosines.std()), 1e-6)
-        support = {
-            thing: SEEN if thing in seen else (float(known[thing] @ picture) - mean) / deviation
-            for parts in own
-            for _, things in parts
-            for thing in things
-        }
-        found.append([[Sentence(s, {t: support[t] for t in n}) for s, n in part] for part in own])
-    return found
-
-
-def _experts(batch: Mapping[str, list[Any]], experts: Iterable[str]) -> list[frozenset[str]]:
-    """For each row the words for things that experts see."""
-    seen: list[set[str]] = [set() for _ in batch["image"]]
-    for name in experts:
-        for place, value in enumerate(batch[name]):
-            for row in captions.texts(value):
-                if _UNSURE not in (row["flags"] or ()):
-                    for thing in nouns.find(row["text"] or ""):
-                        seen[place] |= nouns.kinds_of(thing)
-    return [frozenset(own) for own in seen]
-
-
-def _english(row: Row) -> str:
-    """The text of a caption that may be English, else nothing to look at."""
-    is_english = (row["language"] or "en").lower().partition("-")[0] == "en"
-    return (row["text"] or "") if is_english else ""
-
-
-@lru_cache(maxsize=4)
-def _usual_vectors(clip: ClipScore) -> dict[str, Floats]:
-    """The encoder's vectors of usual things."""
-    listed = list(nouns.usual())
-    return dict(zip(listed, _encoded(clip, listed), strict=True))
-
-
-def _encoded(clip: ClipScore, things: list[str]) -> Floats:
-    """Unit vectors of things; CLIP models were trained on sentences, the embedded one on names."""
-    if not things:
-        return np.zeros((0, 1), np.float32)
-    is_embedded = clip.model == EMBEDDED
-    return clip.encode_texts(things if is_embedded else [f"a photo of a {t}" for t in things])
-
-
 def _check(scorer: Any) -> None:
     if isinstance(scorer.experts, str):
         raise ValueError(f"experts is a list of columns, got {scorer.experts!r}")
@@ -289,3 +320,23 @@ def _identity(scorer: Any) -> dict[str, Any]:
     own = {"experts": list(scorer.experts), "threshold": scorer.threshold}
     lists = [classes.digest(), vocabulary.digest(), sentences.VERSION]
     return {**clip_of(scorer).identity, **own, "lists": lists, "clip": ClipScore.version}
+
+
+@lru_cache(maxsize=8)
+def rewriter_of(
+    llm: str | None, revision: str | None, server: Server | None, text_tokens: int, max_tokens: int
+) -> Rewriter:
+    """The model that captions are given to; once per process, as it holds what is loaded."""
+    return Rewriter(llm, revision, server, text_tokens, max_tokens)
+
+
+def _by_row(
+    places: Sequence[Place], found: Sequence[list[Row] | Exception], count: int
+) -> list[list[Row] | Exception]:
+    """What stands in place of the captions of each row, or the error of one of them."""
+    rows: list[list[Row] | Exception] = [[] for _ in range(count)]
+    for place, new in zip(places, found, strict=True):
+        known = rows[place.row]
+        if isinstance(known, list):
+            rows[place.row] = new if isinstance(new, Exception) else [*known, *new]
+    return rows

@@ -15,8 +15,8 @@ from PIL import Image
 from benchmarks.embedded.qt_resources import members
 from benchmarks.measure import table
 from recaption.concepts import Concepts
+from recaption.entities import says
 from recaption.fusion import Fusion
-from recaption.fusion_rules import says
 
 _ARCHIVES = "deb/gcompris-qt-data/usr/share/gcompris-qt/rcc"
 _PAINTING = re.compile(

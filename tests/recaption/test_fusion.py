@@ -7,8 +7,8 @@ import pytest
 from filters.served import ServerUnavailable, keep_in
 from recaption import captions
 from recaption.captions import Caption
+from recaption.entities import retained
 from recaption.fusion import Fusion
-from recaption.fusion_rules import retained
 from tests.filters.model_server import Action, failing, prompt_of, serve, unused_port
 from tests.recaption.tiny_captioners import save_llama
 
@@ -40,7 +40,7 @@ def test_rules_add_what_the_text_names():
             f"{SEEN.text} The text beside it names: Ada Lovelace, London, 1843.",
             "en",
             captions.FUSED,
-            prompt="fuse-rules/1",
+            prompt="fuse-rules/2",
         ).row
     ]
     assert retained(RAW, row[0]["text"]) == 1.0

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.recipe import parse_recipe
 from pipeline.training.plans import Slots, SubCaptions
-from recaption.fusion_rules import says
+from recaption.entities import says
 from tests import pictures
 from tests.conftest import MakeBuild, built
 from tests.filters.model_server import Action, prompt_of, serve

@@ -7,7 +7,8 @@ from filters import embedded
 from filters.clip import ClipScore
 from recaption import captions, nouns, support
 from recaption.captions import Caption
-from recaption.support import SEEN, Support, Supported, judge
+from recaption.sightings import SEEN, judge
+from recaption.support import Support, Supported
 from tests.conftest import SCORED, built
 from tests.filters.tiny_models import save_model
 from tests.pictures import photo
@@ -175,7 +176,7 @@ def test_numbers_for_a_text(seen):
 
 def test_parameters_that_cannot_be():
     for wrong, message in (
-        ({"mend": "rewrite"}, "mend is delete"),
+        ({"mend": "burn"}, "mend is delete or rewrite"),
         ({"experts": "tags"}, "list of columns"),
         ({"threshold": float("nan")}, "finite"),
         ({"model": "embedded", "pretrained": "x"}, "brings its weights"),
