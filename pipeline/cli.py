@@ -66,6 +66,9 @@ Wait = Annotated[
 Memory = Annotated[
     str, typer.Option("--memory", help="Memory that selecting may use before it spills.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan, as the verb plan does; do nothing.")
+]
 BeamOptions = Annotated[
     list[str] | None, typer.Argument(metavar="[-- BEAM OPTIONS]", help="For --engine beam.")
 ]
@@ -81,9 +84,13 @@ def _verb(name: str, verb: str, text: str) -> None:
         part: PartOf = "0/1",
         wait: Wait = 3600.0,
         memory: Memory = "2GB",
+        dry_run: DryRun = False,
         beam_options: BeamOptions = None,
     ) -> None:
         chosen = _engine(engine, workers, scheduler, beam_options or [])
+        if dry_run:
+            plan(recipe, out)
+            return
         with _locked(recipe, out, chosen, (part, wait, memory)) as build:
             from pipeline import verbs
 

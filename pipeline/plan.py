@@ -8,7 +8,7 @@ a scorer that pays for answers.
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,9 +16,11 @@ from pipeline import ingest, storage
 from pipeline.build import Build
 from pipeline.errors import CurationError
 from pipeline.instances import Instance
+from pipeline.plan_cost import pays, told
 from pipeline.pool import Pool
 from pipeline.recipe import Recipe, load_recipe
-from pipeline.score import ScoreJob, score_shard, stale
+from pipeline.score import score_shard
+from pipeline.score_job import ScoreJob, stale
 from pipeline.scoring import Resolved
 from pipeline.selection import SelectionPlan
 from pipeline.sources.base import Incoming, Source, Unit
@@ -139,8 +141,9 @@ def _score_lines(
                 yield f"score    {instance.name}: done"
             elif instance.looks_at_pool or sample is None or not _can_try(instance, by_set):
                 why = "looks at the whole pool" if instance.looks_at_pool else "not tried"
-                why += ", as it asks a server" if _pays(instance) else ""
-                yield f"score    {instance.name}: {_count(due)} rows, {why}{_cost(instance, due)}"
+                why += ", as it asks a server" if pays(instance) else ""
+                cost = _cost(build, made, sample, (instance, _needs(instance, by_set)), due)
+                yield f"score    {instance.name}: {_count(due)} rows, {why}{cost}"
             else:
                 for needed in _needs(instance, by_set):
                     _timed(needed, sample)
@@ -151,15 +154,24 @@ def _score_lines(
                 )
 
 
-def _cost(instance: Instance, due: int | None) -> str:
-    """What so many rows cost at a model's server, by the scorer's own rule, if it has one."""
-    if due is None or not _pays(instance) or not hasattr(instance.scorer, "estimate"):
-        return ""
-    cost = instance.scorer.estimate(due)
-    return (
-        f"; at most {cost.requests:,} requests, about {cost.prompt_tokens:,} tokens, answered by"
-        f" at most {cost.answer_tokens:,}{', if all are asked' if instance.only else ''}"
-    )
+def _cost(
+    build: Build,
+    made: Pool | None,
+    sample: Sample | None,
+    asking: tuple[Instance, Sequence[Instance]],
+    due: int | None,
+) -> str:
+    """What a scorer's server is asked for; of a pool that is not there, by the sample's rows."""
+    instance, needed = asking
+    if made is not None:
+        job = ScoreJob(build.root, (instance,))
+        return told(instance, due, [shard for shard in made.shards if stale(job, shard)])
+    if sample is None or not pays(instance):
+        return told(instance, due, [])
+    if all(not n.looks_at_pool and n.only is None and not pays(n) for n in needed):
+        for one in needed:
+            _timed(one, sample)
+    return told(_within(instance, sample), due, sample.pool.shards)
 
 
 def _due_rows(build: Build, made: Pool | None, instance: Instance, rows: int | None) -> int | None:
@@ -185,26 +197,25 @@ def _can_try(instance: Instance, by_set: Mapping[str, Instance]) -> bool:
     What pays for its answers is not tried either: these would be thrown away, and paid for again.
     """
     return all(
-        not needed.looks_at_pool and needed.only is None and not _pays(needed)
+        not needed.looks_at_pool and needed.only is None and not pays(needed)
         for needed in [*_needs(instance, by_set), instance]
     )
 
 
-def _pays(instance: Instance) -> bool:
-    """Whether a scorer asks somebody; one that may have a `server` does so if it has one."""
-    scorer = instance.scorer
-    return hasattr(scorer, "keep_in") and getattr(scorer, "server", scorer) is not None
-
-
-def _timed(instance: Instance, sample: Sample) -> float:
-    """Seconds that one scorer needs for the sample, models already loaded."""
+def _within(instance: Instance, sample: Sample) -> Instance:
+    """The instance with its columns, and those it reads, in the sample."""
     root = sample.pool.root
-    here = dataclasses.replace(
+    return dataclasses.replace(
         instance,
         columns=dataclasses.replace(instance.columns, root=root),
         inputs={c: dataclasses.replace(s, root=root) for c, s in instance.inputs.items()},
     )
-    job = ScoreJob(root, (here,))
+
+
+def _timed(instance: Instance, sample: Sample) -> float:
+    """Seconds that one scorer needs for the sample, models already loaded."""
+    here = _within(instance, sample)
+    job = ScoreJob(sample.pool.root, (here,))
     shard = sample.pool.shards[0]
     try:
         score_shard(shard, job)  # loads models

@@ -18,7 +18,7 @@ from typing import Any
 
 from filters import clip_weights, files
 from filters.clip_weights import FOLDER
-from recaption import translation_codes
+from recaption import translation_codes, translation_tokens
 from recaption.engines import Translation
 from recaption.languages import Language
 from recaption.seq2seq import CUT, coded_texts, most_new
@@ -55,7 +55,15 @@ class CTranslate:
             raise ValueError(f"precision {precision!r}: known are auto, {', '.join(_PRECISIONS)}")
         return cls(folder, precision)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its pairs are known before it is loaded."""
+        return translation_tokens.read_tokens(self.folder) is not None
+
     def supports(self, source: Language, target: Language) -> bool:
+        tokens = translation_tokens.read_tokens(self.folder)
+        if tokens is not None:
+            return tokens.codes(source, target) is not None
         return self._codes(source, target) is not None
 
     def pairs(self) -> str:

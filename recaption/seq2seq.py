@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from filters import clip_weights, hub_weights
 from filters.hub_weights import Source
 from filters.threads import one_thread
-from recaption import asking, translation_codes
+from recaption import asking, translation_codes, translation_tokens
 from recaption.engines import Translation
 from recaption.languages import Language
 from recaption.translation_codes import Codes
@@ -48,7 +48,15 @@ class Seq2Seq:
         hub_weights.check(source, _PARTS)
         return cls(source)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its pairs are known before it is loaded."""
+        return translation_tokens.tokens_of(self.source) is not None
+
     def supports(self, source: Language, target: Language) -> bool:
+        tokens = translation_tokens.tokens_of(self.source)
+        if tokens is not None:
+            return tokens.codes(source, target) is not None
         return self._codes(source, target) is not None
 
     def pairs(self) -> str:

@@ -5,10 +5,11 @@ one that was cut off is flagged.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from filters import served
+from filters.estimates import Estimate
 from filters.mllm import PLAIN, plain_text
 from filters.served import Answer, BadAnswer, Request, ServedError, Server
 from filters.served_kinds import after_thinking
@@ -69,6 +70,15 @@ class ServedTranslator:
         answers = served.ask(requests, self.server)
         pairs = zip(answers, texts, strict=True)
         return [_read(answer, self.json, len(text) > CHARACTERS) for answer, text in pairs]
+
+    def cost(self, asked: Iterable[tuple[str, Language, Language]]) -> Estimate:
+        """What it would cost to ask about each of these once."""
+        requests = [self.request(*one) for one in asked]
+        return Estimate(
+            len(requests),
+            sum(request.tokens_in for request in requests),
+            sum(request.max_tokens for request in requests),
+        )
 
     def request(self, text: str, source: Language, target: Language) -> Request:
         """What is asked about a text."""

@@ -7,63 +7,40 @@ an engine lacks is refused before anything is translated.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from filters import clip_weights, embedded, foreign, judging, served
+from filters import clip_weights, embedded, estimates, judging, served
+from filters.estimates import Estimate
 from filters.served import Server
 from recaption import (
     captions,
-    ctranslate,
     glossaries,
     languages,
+    partly,
     sentences,
-    seq2seq,
     served_translator,
     translating,
+    translation_engines,
     translation_flags,
 )
-from recaption.apertium import Apertium
 from recaption.captions import Caption, Row
 from recaption.chrf import chrf
 from recaption.engines import Engine, Translation
-from recaption.glossaries import Glossary
 from recaption.languages import Language, language
-from recaption.shipped_translator import Shipped
 from recaption.translating import Way
+from recaption.translation_engines import APERTIUM, MODELS, SERVED, SHIPPED, Direction
 from recaption.translation_flags import Pair
+from recaption.translation_quality import SENTENCE_LANGUAGES
 
-APERTIUM, SHIPPED, SEQ2SEQ = "apertium", "shipped", "seq2seq"
-CTRANSLATE, SERVED = "ctranslate2", "served"
-_OWN = {  # what only some engines have a use for
-    APERTIUM: (),
-    SHIPPED: (),
-    SEQ2SEQ: ("model", "revision", "precision"),
-    CTRANSLATE: ("model", "precision"),
-    SERVED: ("server", "json"),
-}
-_PARAMETERS = ("model", "revision", "precision", "server", "json")
-_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_SENTENCES = "ar zh en fr de it ja ko nl pl pt es th tr ru"
-_SENTENCE_LANGUAGES = frozenset(_SENTENCES.split())
 GLOSSARY, ROUND_TRIP, DISSIMILAR = "glossary", "round_trip", "dissimilar"
-Direction = tuple[Language, Language]
 Jobs = dict[Direction, dict[str, None]]
+Given = Sequence[tuple[Row, Language | ValueError]]
+"""The captions of a row, each with its language, or why that is not known."""
 Done = Mapping[Direction, Mapping[str, Translation | Exception]]
-
-
-class Chosen(NamedTuple):
-    """An engine with the parameters that decide about it."""
-
-    engine: str
-    model: str | None
-    revision: str | None
-    precision: str
-    server: Server | None
-    json: bool
 
 
 class Batch(NamedTuple):
@@ -92,9 +69,12 @@ class Translate:
 
     Flags: those of `translation_flags.CHECKS`; `cut` and `unknown_words` of engines; `glossary`
     and `placeholder`. `round_trip: true` translates back: `round_trip` where chrF with the source
-    is below `round_trip_limit`. `similar: true` asks the embedded sentence encoder: `dissimilar`
-    where the cosine is below `similar_limit`, in its fifteen languages. A model that rates
-    translations is a text scorer with `text:` the column that this writes.
+    is below `round_trip_limit`. A model of one direction needs another one for that: `back`, with
+    `back_revision`. `similar: true` asks the embedded sentence encoder: `dissimilar` where the
+    cosine is below `similar_limit`, in its fifteen languages. For the numbers themselves, models
+    that rate translations, and limits by direction see `translation_quality`.
+
+    Where one of several translations fails, the others stand, and the reason is the row's.
     """
 
     to: str | Sequence[str]
@@ -110,11 +90,13 @@ class Translate:
     sentences: bool = True
     round_trip: bool = False
     round_trip_limit: float = 25.0
+    back: str | None = None
+    back_revision: str | None = None
     similar: bool = False
     similar_limit: float = 0.5
     batch_size: int = 256
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # a translation that fails beside others leaves its reason
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
@@ -133,30 +115,10 @@ class Translate:
             raise ValueError(
                 f"to: all is in {self.source} already; say in `source` what language texts are in"
             )
-        self._settle_engine()
-        if self.engine in (APERTIUM, SHIPPED):  # whose pairs are known without a model
-            self._check_pairs()
-
-    def _settle_engine(self) -> None:
-        if self.engine not in _OWN:
-            raise ValueError(f"engine {self.engine!r}: known are {', '.join(_OWN)}")
-        others = [name for name in _PARAMETERS if name not in _OWN[self.engine]]
-        foreign.refuse(self, others, f"engine {self.engine!r}")
-        needed = "server" if self.engine == SERVED else "model"
-        if needed in _OWN[self.engine] and getattr(self, needed) is None:
-            raise ValueError(f"engine {self.engine!r} needs `{needed}`")
-        if self.engine == SERVED:
-            assert self.server is not None
-            object.__setattr__(self, "server", judging.server_of(self.server))
-        if self.engine == SEQ2SEQ:
-            if self.precision not in _PRECISIONS:
-                raise ValueError(
-                    f"precision {self.precision!r}: known are {', '.join(_PRECISIONS)}"
-                )
-            if self.precision == "auto":  # settled here: a worker may have another device
-                on_cuda = clip_weights.best_device() == "cuda"
-                object.__setattr__(self, "precision", "bf16" if on_cuda else "fp32")
-        assert self._way
+        translation_engines.settle(self)
+        if self.back is not None and not self.round_trip:
+            raise ValueError("back goes with `round_trip: true`")
+        self._check_pairs(of_loaded=False)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -174,9 +136,13 @@ class Translate:
         return () if self._source is not None else (self.source,)
 
     @property
+    def at_once(self) -> int:
+        """How many calls keep a server busy."""
+        return judging.at_once(self)
+
+    @property
     def device(self) -> str:
-        on_model = self.engine in (SEQ2SEQ, CTRANSLATE)
-        return clip_weights.best_device() if on_model else "cpu"
+        return clip_weights.best_device() if self.engine in MODELS else "cpu"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -202,8 +168,10 @@ class Translate:
     @property
     def weights_digest(self) -> str:
         """A digest of all that the engine has for these pairs; for a server, of what is asked."""
-        engine = self._way.engine
-        told = sorted({engine.digest(one, other) for one, other in self._pairs()})
+        pairs = self._pairs()
+        told = list(translation_engines.digests(self._way.engine, pairs))
+        if self.back is not None:
+            told += translation_engines.digests(self._way_back.engine, [p[::-1] for p in pairs])
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def keep_in(self, folder: str) -> None:
@@ -213,22 +181,42 @@ class Translate:
 
     def prepare(self) -> None:
         """Load models. Raises ValueError for what is missing, and for pairs that it lacks."""
-        self._check_pairs()
-        load = getattr(self._way.engine, "prepare", None)
-        for one, other in self._pairs():
-            if load is not None and self._way.engine.supports(one, other):
-                load(one, other)
+        self._check_pairs(of_loaded=True)
+        for source, target in self._pairs():
+            self._way.prepare(source, target)
+            if self.round_trip:
+                self._way_back.prepare(target, source)
+
+    def estimate_of(self, batch: dict[str, list[Any]]) -> Estimate:
+        """What these rows would cost a server; each sentence counts once for each pair.
+
+        The way back is taken to be as long as the way there. What is kept is not known here.
+        """
+        engine = self._way.engine
+        if not isinstance(engine, served_translator.ServedTranslator):
+            return estimates.NOTHING
+        asked = [
+            (part, *pair)
+            for pair, texts in self._jobs(self._given_rows(batch)).items()
+            for part in translating.asked(self._way, list(texts), pair[0])
+        ]
+        if self.round_trip:
+            asked += [(part, target, source) for part, source, target in asked]
+        return engine.cost(asked)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        rows = [captions.texts(value) for value in batch[self.of]]
-        said = batch[self.source] if self._source is None else [self.source] * len(rows)
-        given = [[self._given(c, own) for c in row] for row, own in zip(rows, said, strict=True)]
-        done = self._translated(given)
+        given = self._given_rows(batch)
+        done = self._run(self._way, self._jobs(given))
         back = self._translated_back(done) if self.round_trip else {}
         engine = self._way.engine
         names = {pair: engine.name(*pair) for pair in done if engine.supports(*pair)}
         batch_done = Batch(done, back, names)
         return {captions.COLUMN: [self._row(row, batch_done) for row in given]}
+
+    def _given_rows(self, batch: dict[str, list[Any]]) -> list[Given]:
+        rows = [captions.texts(value) for value in batch[self.of]]
+        said = batch[self.source] if self._source is None else [self.source] * len(rows)
+        return [[self._given(c, own) for c in row] for row, own in zip(rows, said, strict=True)]
 
     def _given(self, caption: Row, own: str | None) -> tuple[Row, Language | ValueError]:
         """A caption with its language, or why that is not known."""
@@ -240,56 +228,50 @@ class Translate:
         except ValueError as error:
             return caption, error.with_traceback(None)
 
-    def _translated(self, given: Sequence[Sequence[tuple[Row, Language | ValueError]]]) -> Done:
+    def _jobs(self, given: Sequence[Given]) -> Jobs:
+        """The texts to translate by pair, each once."""
         jobs: Jobs = {}
         for caption, source in (one for row in given for one in row):
             for target in self._targets if isinstance(source, Language) else ():
                 assert isinstance(source, Language)
                 if not languages.is_same(source, target):
                     jobs.setdefault((source, target), {})[caption["text"] or ""] = None
-        return self._run(jobs)
+        return jobs
 
     def _translated_back(self, done: Done) -> Done:
         jobs: Jobs = {}
         for (source, target), found in done.items():
             texts = (t.text for t in found.values() if isinstance(t, Translation))
             jobs[target, source] = dict.fromkeys(texts)
-        return self._run(jobs)
+        return self._run(self._way_back, jobs)
 
-    def _run(self, jobs: Jobs) -> Done:
+    def _run(self, way: Way, jobs: Jobs) -> Done:
         found: dict[Direction, Mapping[str, Translation | Exception]] = {}
         for (source, target), texts in jobs.items():
-            if self._way.engine.supports(source, target):
-                found[source, target] = translating.translated(
-                    self._way, list(texts), source, target
-                )
+            if way.engine.supports(source, target):
+                found[source, target] = translating.translated(way, list(texts), source, target)
             else:
-                error = ValueError(self._lacks(source, target))
-                found[source, target] = dict.fromkeys(texts, error)
+                told = translation_engines.lacks(self.engine, way.engine, source, target)
+                found[source, target] = dict.fromkeys(texts, ValueError(told))
         return found
 
-    def _row(
-        self, row: Sequence[tuple[Row, Language | ValueError]], batch: Batch
-    ) -> list[Row] | Exception:
-        """The translations of a row; the reason where there is none, or it may pass."""
+    def _row(self, row: Given, batch: Batch) -> list[Row] | Exception:
+        """The translations of a row, and the reason where one or all of them failed."""
         found: list[Row] = []
-        errors: list[Exception] = []
+        failed: list[tuple[str, Exception]] = []
         for caption, source in row:
             if not isinstance(source, Language):
-                errors.append(source)
+                failed.append((caption["kind"] or "raw", source))
                 continue
             for target in self._targets:
                 if languages.is_same(source, target):
                     continue
                 said = batch.done[source, target][caption["text"] or ""]
                 if isinstance(said, Exception):
-                    errors.append(said)
+                    failed.append((target.tag, said))
                 else:
                     found.append(self._caption(caption, said, (source, target), batch))
-        passing = [error for error in errors if getattr(error, "retriable", False)]
-        if passing or (errors and not found):
-            return (passing or errors)[0]
-        return found
+        return partly.settled(found, failed)
 
     def _caption(self, caption: Row, said: Translation, pair: Direction, batch: Batch) -> Row:
         source, target = pair
@@ -328,16 +310,16 @@ class Translate:
 
     @property
     def _way(self) -> Way:
-        is_served = self.engine == SERVED
-        is_kept = self.engine not in (APERTIUM, SERVED)  # a server's are kept by its client
-        return Way(self._engine, self.glossary, self.sentences, is_kept, is_served)
+        return self._way_of(translation_engines.there(self, self.glossary))
 
     @property
-    def _engine(self) -> Engine:
-        server = self.server if isinstance(self.server, Server) else None
-        engine, model = self.engine, self.model
-        chosen = Chosen(engine, model, self.revision, self.precision, server, self.json)
-        return _engine_of(chosen, self.glossary if engine == SERVED else ())
+    def _way_back(self) -> Way:
+        return self._way_of(translation_engines.back(self, self.glossary))
+
+    def _way_of(self, engine: Engine) -> Way:
+        is_served = self.engine == SERVED
+        is_kept = self.engine not in (APERTIUM, SERVED)  # a server's are kept by its client
+        return Way(engine, self.glossary, self.sentences, is_kept, is_served)
 
     def _pairs(self) -> list[Direction]:
         """The pairs that are asked for; where a column says the source, those that there are."""
@@ -352,38 +334,18 @@ class Translate:
         source = self._source
         return [(source, t) for t in self._targets if source and not _same(source, t)]
 
-    def _check_pairs(self) -> None:
+    def _check_pairs(self, of_loaded: bool) -> None:
+        """Raises ValueError for a pair that is lacking, as far as it is known before loading."""
+        engine, back = self._way.engine, self._way_back.engine
+        known = [of_loaded or translation_engines.is_known(one) for one in (engine, back)]
         if self._source is None:
-            found = {target.tag for _, target in self._pairs()}
-            lacking = [tag for tag in self.to if tag not in found]
-            if lacking:
-                raise ValueError(f"{self.engine} has no pair into {', '.join(lacking)}")
+            if known[0]:
+                translation_engines.check_targets(self.engine, engine, self._targets)
             return
-        for source, target in self._pairs():
-            ways = [(source, target), *([(target, source)] if self.round_trip else [])]
-            for one, other in ways:
-                if not self._way.engine.supports(one, other):
-                    raise ValueError(self._lacks(one, other))
-
-    def _lacks(self, source: Language, target: Language) -> str:
-        has = self._way.engine.pairs()
-        return f"{self.engine} has no {source.tag} to {target.tag}; it has {has}"
-
-
-@lru_cache(maxsize=64)
-def _engine_of(chosen: Chosen, glossary: Glossary) -> Engine:
-    """One per process for equal parameters: programs and models live on."""
-    if chosen.engine == APERTIUM:
-        return Apertium()
-    if chosen.engine == SHIPPED:
-        return Shipped()
-    if chosen.engine == SERVED:
-        assert chosen.server is not None
-        return served_translator.ServedTranslator(chosen.server, glossary, chosen.json)
-    assert chosen.model is not None
-    if chosen.engine == CTRANSLATE:
-        return ctranslate.CTranslate.of(chosen.model, chosen.precision)
-    return seq2seq.Seq2Seq.of(chosen.model, chosen.revision, chosen.precision)
+        if known[0]:
+            translation_engines.check(self.engine, engine, self._pairs())
+        if known[1] and self.round_trip:
+            translation_engines.check_back(self, back, self._pairs())
 
 
 def _same(one: Language, other: Language) -> bool:
@@ -392,7 +354,7 @@ def _same(one: Language, other: Language) -> bool:
 
 def _is_dissimilar(text: str, said: str, pair: Direction, limit: float) -> bool:
     """Whether two texts lie apart to the sentence encoder, if it knows both languages."""
-    if any(one.base not in _SENTENCE_LANGUAGES for one in pair):
+    if any(one.base not in SENTENCE_LANGUAGES for one in pair):
         return False
     one, other = embedded.sentence_features([text, said])
     return float(np.dot(one, other)) < limit

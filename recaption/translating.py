@@ -35,6 +35,12 @@ class Way:
     is_kept: bool
     knows_terms: bool
 
+    def prepare(self, source: Language, target: Language) -> None:
+        """Load what the engine has for a pair, if it is one that loads anything."""
+        load = getattr(self.engine, "prepare", None)
+        if load is not None and self.engine.supports(source, target):
+            load(source, target)
+
 
 def keep_in(folder: str) -> None:
     """Keep answers there from now on, in this process."""
@@ -62,6 +68,15 @@ def translated(
     return {
         text: _joined([known[part] for part in found], between) for text, found in parts.items()
     }
+
+
+def asked(way: Way, texts: Sequence[str], source: Language) -> list[str]:
+    """What an engine without a memory is asked about these texts: each sentence with letters once.
+
+    Of a way that hides terms it is the open text.
+    """
+    parts = (part for text in texts for part in _parts(way, text, source))
+    return [part for part in dict.fromkeys(parts) if _has_letters(part)]
 
 
 def _parts(way: Way, text: str, source: Language) -> list[str]:

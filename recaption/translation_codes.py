@@ -16,6 +16,7 @@ FAMILIES = ("marian", "m2m_100", "t5", "mt5", "umt5")
 _MADLAD = {"he": "iw", "nb": "no", "tl": "fil", "jv": "jw"}
 _LEFT = re.compile(r">>\w+<<|<2\w+>|__[a-z]{2,3}__|\b[a-z]{3}_[A-Z][a-z]{3}\b")
 
+_CODE = re.compile(r">>\S+<<|<2\S+>|__\S+__|[a-z]{3}_[A-Z][a-z]{3}")
 _TOLD = re.compile(r">>(?=\S+?<<)|<(?=2\w+>)")
 
 
@@ -35,6 +36,11 @@ def harmless(text: str) -> str:
 def leftover(text: str) -> bool:
     """Whether a token for a language is left in a text."""
     return _LEFT.search(text) is not None
+
+
+def is_told(token: str) -> bool:
+    """Whether a token is one of those by which a model is told of a language."""
+    return _CODE.fullmatch(token) is not None
 
 
 def family(tokenizer: Any, model_type: str | None = None) -> str:

@@ -109,9 +109,17 @@ def is_of_wrong_script(pair: Pair) -> bool:
 
 def is_of_wrong_length(pair: Pair) -> bool:
     """Whether there is far more or less of it than of the source, by signs and languages."""
+    return not _FEWEST <= length_ratio(pair) <= _MOST
+
+
+def length_ratio(pair: Pair) -> float:
+    """How long the translation is beside the source, by signs, in those of English; 1 is as long.
+
+    Six signs are added to both, so that short labels differ less.
+    """
     one = len(pair.source.strip()) / _DENSITY.get(pair.source_language.base, 1)
     other = len(pair.target.strip()) / _DENSITY.get(pair.target_language.base, 1)
-    return not _FEWEST <= (other + _SHORT) / (one + _SHORT) <= _MOST
+    return (other + _SHORT) / (one + _SHORT)
 
 
 def has_other_numbers(pair: Pair) -> bool:

@@ -36,10 +36,14 @@ class TestPairs:
         assert [t.flags for t in found] == [(), (), ()]
 
     def test_unknown_words_are_left_and_flagged(self, engine):
-        (found,) = self._said(engine, "A florbled frog.")
+        (found,) = self._said(engine, "A florbled zyxt.")
         assert "florbled" in found.text
         assert "*" not in found.text
         assert found.flags == ("unknown_words",)
+
+    def test_a_few_unknown_words_and_names_are_no_flag(self, engine):
+        found = self._said(engine, "A florbled frog.", "A frog named Zyxt Florb.", "Zyxt.")
+        assert [t.flags for t in found] == [(), (), ("unknown_words",)]
 
     def test_markup_and_special_signs_are_text(self, engine):
         found = self._said(engine, "[a] {b} ^c$ d/e <f> \\g @h", "<b>Dog</b>", "a\0b", "5 & 6 < 7")

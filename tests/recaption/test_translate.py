@@ -61,7 +61,8 @@ def test_the_language_may_be_in_a_column():
     assert [c["text"] for c in found[1]] == ["A dog"]
     assert "has no fi to es" in str(found[2])
     assert "language is not known" in str(found[3])
-    assert [c["language"] for c in found[4]] == ["en"]
+    assert str(found[4]).startswith("ValueError: es: apertium has no zh to es; it has")
+    assert [c["language"] for c in found[4].kept["captions"]] == ["en"]
 
 
 def test_sentences_are_translated_one_by_one_and_joined():
