@@ -1,23 +1,31 @@
 """Prints what captioning costs beside the model: locally, asking a server, and from the cache.
 
-    python -m benchmarks.captioning [--only local|served|stored] [--requests 5000] [--rounds 5]
+    python -m benchmarks.captioning [--only local|served|build|stored] [--requests 5000]
+        [--latency 0.5] [--rounds 5]
 
 local: tokens per CPU second of the captioner beside a bare loop of `generate`, with the same
 model of random weights (a LLaVA of 8 layers, 512 wide), pictures and batches, on one thread each;
 rounds take turns, medians count. served: a server on loopback, in a process of its own, with 64
-slots and an answer after 0.3 to 0.7 s, counts how busy its slots are from the first request to
-the last answer. stored: how many answers a second come from the cache.
+slots and an answer after 0.5 s, give or take 40 %, counts how busy its slots are from the first
+request to the last answer. build: the same for whole builds with one worker, over as many pictures,
+in shards of a thousand and in one; then once more, when all answers are stored. stored: how many
+answers a second come from the cache.
 """
 
 import argparse
 import asyncio
 import importlib
+import json
 import multiprocessing
 import random
+import shutil
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,7 +34,7 @@ import numpy as np
 from aiohttp import web
 
 from benchmarks.decoding import made_up
-from benchmarks.measure import machine, table
+from benchmarks.measure import machine, measure, table
 from filters import served
 from filters.hub_weights import Source
 from filters.served import Answer, Request, Server
@@ -35,20 +43,33 @@ from recaption import families
 from recaption.captioner import Captioner
 
 BATCH, NEW_TOKENS, PICTURES = 8, 32, 16
-SLOTS, LEAST_S, MOST_S = 64, 0.3, 0.7
+SLOTS, SPREAD = 64, 0.4
+AT_ONCE = SLOTS + SLOTS // 4
+SIZE = 512, 384
+RECIPE = """\
+sources: {{photos: {{folder: photos/}}}}
+ingest: {{rows_per_shard: {rows}}}
+score:
+  told:
+    scorer: captioner
+    max_side: 512
+    server: {{endpoints: ['{url}'], model: tiny, kind: openai, concurrency: {at_once}}}
+"""
 HITS = 20_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", choices=("local", "served", "stored"))
+    parser.add_argument("--only", choices=("local", "served", "build", "stored"))
     parser.add_argument("--requests", type=int, default=5000)
+    parser.add_argument("--latency", type=float, default=0.5, help="seconds of an answer")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     print(machine())
     parts: dict[str, Callable[[], str]] = {
         "local": lambda: _local(options.rounds),
-        "served": lambda: _served(options.requests),
+        "served": lambda: _served(options.requests, options.latency),
+        "build": lambda: _builds(options.requests, options.latency),
         "stored": _stored,
     }
     for name, part in parts.items():
@@ -143,36 +164,84 @@ def _bare(scorer: Captioner, pictures: list[Any]) -> None:
 # Served
 
 
-def _served(count: int) -> str:
+@contextmanager
+def _server(latency_s: float) -> Iterator[tuple[str, Connection]]:
+    """Its address, and where it tells how busy it was."""
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there,))
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, latency_s))
     process.daemon = True
     process.start()
-    url = f"http://127.0.0.1:{here.recv()}/v1"
-    server = Server((url,), "tiny", kind="openai", concurrency=SLOTS + SLOTS // 4)
-    image = made_up(640, 480, 90)
-    rows = []
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            served.keep_in(folder)
-            started = time.process_time()
-            asked = [Request(f"Describe it. {i}", images=(image,)) for i in range(count)]
-            found = served.ask(asked, server)
-            cpu = time.process_time() - started
-            assert all(isinstance(answer, Answer) for answer in found)
-            rows.append(["one call", *_told(here, count, cpu)])
-            scorer = Captioner(server=server, max_side=336, batch_size=512)
-            pictures = _pictures(count, (192, 256, 3))
-            started = time.process_time()
-            for at in range(0, count, 512):
-                scorer({"image": pictures[at : at + 512]})
-            cpu = time.process_time() - started
-            rows.append(["captioner, 512 at a time", *_told(here, count, cpu)])
-            served.keep_in(None)
+        yield f"http://127.0.0.1:{here.recv()}/v1", here
     finally:
         process.terminate()
+
+
+def _served(count: int, latency_s: float) -> str:
+    image = made_up(640, 480, 90)
+    rows = []
+    with _server(latency_s) as (url, here), tempfile.TemporaryDirectory() as folder:
+        server = Server((url,), "tiny", kind="openai", concurrency=AT_ONCE)
+        served.keep_in(folder)
+        started = time.process_time()
+        asked = [Request(f"Describe it. {i}", images=(image,)) for i in range(count)]
+        found = served.ask(asked, server)
+        cpu = time.process_time() - started
+        assert all(isinstance(answer, Answer) for answer in found)
+        rows.append(["one call", *_told(here, count, cpu)])
+        scorer = Captioner(server=server, max_side=336, batch_size=512)
+        pictures = _pictures(count, (192, 256, 3))
+        started = time.process_time()
+        for at in range(0, count, 512):
+            scorer({"image": pictures[at : at + 512]})
+        cpu = time.process_time() - started
+        rows.append(["captioner, 512 at a time", *_told(here, count, cpu)])
+        served.keep_in(None)
     head = ["way", "requests", "busy", "requests/s", "CPU ms per request"]
     return table(head, rows)
+
+
+# Builds
+
+
+def _builds(count: int, latency_s: float) -> str:
+    rows = []
+    with _server(latency_s) as (url, here), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_pictures(folder / "photos", count)
+        for per_shard in (1000, count):
+            recipe = folder / f"{per_shard}.yaml"
+            recipe.write_text(RECIPE.format(rows=per_shard, url=url, at_once=AT_ONCE))
+            out = str(folder / f"out-{per_shard}")
+            words = ["--engine", "procs", "--workers", "1", "--out", out]
+            here_is = [sys.executable, "-m", "pipeline"]
+            measure([*here_is, "ingest", str(recipe), *words])
+            way = f"build, shards of {per_shard}"
+            for turn in (way, f"{way}, again with its answers"):
+                shutil.rmtree(Path(out) / "columns", ignore_errors=True)
+                cost = measure([*here_is, "score", str(recipe), *words])
+                told = _told(here, count, cost.cpu_s) if turn == way else ["0", "–", "–", "–"]
+                spent = "–" if turn == way else f"{_score_s(Path(out)):.1f}"
+                rows.append([turn, *told, spent, f"{cost.wall_s:.1f}"])
+    head = ["way", "requests", "busy", "requests/s", "CPU ms per request", "shards s", "wall s"]
+    return table(head, rows)
+
+
+def _write_pictures(folder: Path, count: int) -> None:
+    """Distinct ones, each the same picture moved along."""
+    from PIL import Image
+
+    folder.mkdir()
+    whole = np.asarray(Image.open(BytesIO(made_up(*SIZE, 90))))
+    for i in range(count):
+        image = np.roll(whole, (i % SIZE[1], i // SIZE[1] * 7), (0, 1))
+        Image.fromarray(image).save(folder / f"{i:05d}.jpg", quality=90)
+
+
+def _score_s(out: Path) -> float:
+    """Seconds that shards took which did not overlap, by their records: without the start."""
+    records = [json.loads(path.read_text()) for path in (out / "ledger").glob("score-*/*.json")]
+    return float(sum(record["wall_s"] for record in records))
 
 
 def _told(pipe: Connection, count: int, cpu: float) -> list[str]:
@@ -182,7 +251,7 @@ def _told(pipe: Connection, count: int, cpu: float) -> list[str]:
     return [f"{asked}", f"{share:.1%}", f"{asked / wall_s:.0f}", f"{cpu / count * 1000:.2f}"]
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, latency_s: float) -> None:
     spans: list[tuple[float, float]] = []
     rng = random.Random(0)
 
@@ -190,7 +259,7 @@ def _serve(pipe: Connection) -> None:
         await request.read()
         async with slots:
             begun = time.monotonic()
-            await asyncio.sleep(rng.uniform(LEAST_S, MOST_S))
+            await asyncio.sleep(latency_s * rng.uniform(1 - SPREAD, 1 + SPREAD))
             spans.append((begun, time.monotonic()))
         message = {"message": {"content": "A red dog runs over a meadow."}}
         usage = {"prompt_tokens": 400, "completion_tokens": 9}
@@ -249,8 +318,30 @@ def _stored() -> str:
                 return served.ask(asked, server)
 
             rows.append([name, *_rate(work, len(requests))])
+        rows.append(["captioner, by names of pictures", *_by_name(server)])
         served.keep_in(None)
     return table(["what is asked", "hits/s", "hits per CPU second"], rows)
+
+
+def _by_name(server: Server) -> list[str]:
+    """Captions of distinct pictures of which the names alone are given, as in a second run."""
+    scorer = Captioner(server=server)
+    names = [i.to_bytes(32, "big") for i in range(HITS)]
+    batches = [names[at : at + 128] for at in range(0, HITS, 128)]
+    answer = Answer("A red dog runs over a meadow near two old houses.", "stop", 400, 12)
+    asks = scorer._asks({"image_name": names}, [""] * HITS)
+    keys = {scorer._writer._name(ask) or b"": name for ask, name in zip(asks, names, strict=True)}
+    store = served._here().store()
+    for key in keys.values():
+        store.keep(key, server.model, answer)
+    store.name(keys)
+
+    def work() -> None:
+        for batch in batches:
+            found = scorer.recall({"image_name": batch})["captions"]
+            assert all(found)
+
+    return _rate(work, HITS)
 
 
 def _rate(work: Callable[[], object], count: int) -> list[str]:

@@ -33,7 +33,8 @@ from safetensors.torch import save_file
 from benchmarks.decoding import made_up
 from pipeline.build import Build
 from pipeline.recipe import parse_recipe
-from pipeline.score import ScoreJob, score_shard
+from pipeline.score import score_shard
+from pipeline.score_job import ScoreJob
 
 BATCH = 32
 SMALL = {

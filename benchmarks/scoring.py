@@ -31,7 +31,8 @@ from benchmarks.measure import measure, python, table
 from pipeline import decoding, storage
 from pipeline.build import Build
 from pipeline.recipe import parse_recipe
-from pipeline.score import ScoreJob, score_shard
+from pipeline.score import score_shard
+from pipeline.score_job import ScoreJob
 from pipeline.shards import read_shard
 
 LARGER = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "layers": 8, "width": 256}}

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -25,7 +25,8 @@ from pipeline.progress import Progress
 from pipeline.recipe import Recipe
 from pipeline.record import write_record
 from pipeline.run import Engine, run_stage
-from pipeline.score import ScoreJob, score_shard, stale
+from pipeline.score import begin_shard, score_shard
+from pipeline.score_job import ScoreJob, stale
 from pipeline.scoring import Resolved, Resolver
 from pipeline.selection import SelectionPlan, plan_selection, run_selection, survivors_of
 from pipeline.sources.of_recipe import all_units, make_sources
@@ -224,9 +225,7 @@ class Build:
         storage.remove(gathering.work_folder(self, instance))
 
     def _score_local(self, made: Pool, instances: Sequence[Any]) -> None:
-        for instance in instances:
-            if instance.is_fitted:
-                fitting.fit(self, made, instance)
+        silent = {i.name for i in instances if i.is_fitted and not fitting.fit(self, made, i)}
         here = copy(self)
         here.engine = self.engine.for_device(instances[0].device)
         processes = max(1, len(here.engine.gpus))
@@ -234,14 +233,17 @@ class Build:
         names = " ".join(instance.name for instance in instances)
         here.stage(
             f"score {names}",
-            partial(score_shard, job=job),
+            partial(begin_shard if job.waits else score_shard, job=job),
             [(shard.name, shard) for shard in made.shards],
             lambda shard: not stale(job, shard),
         )
-        self._warn_of_silence(f"score {names}".replace(" ", "-"), made)
+        self._warn_of_silence(f"score {names}".replace(" ", "-"), made, silent)
 
-    def _warn_of_silence(self, folder: str, made: Pool) -> None:
-        """Say so when a scorer had rows to score, as far as records tell, and no value for any."""
+    def _warn_of_silence(self, folder: str, made: Pool, known: Container[str]) -> None:
+        """Say so when a scorer had rows to score, as far as records tell, and no value for any.
+
+        Not of those that are known to have none.
+        """
         scored: Counter[str] = Counter()
         failed: dict[str, Counter[str]] = {}
         for shard in made.shards[:_TOLD_SHARDS]:
@@ -250,7 +252,7 @@ class Build:
                 scored[name] += said["scored"]
                 failed.setdefault(name, Counter()).update(said["failed"])
         for name, reasons in failed.items():
-            if not scored[name] and reasons:
+            if not scored[name] and reasons and name not in known:
                 told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(3))
                 _LOGGER.warning("scorer %r has no value for any row: %s", name, told)
 

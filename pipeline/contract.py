@@ -13,13 +13,26 @@ A scorer that learns from the pool before it scores sample by sample has `fit(ro
 `__call__(batch, fitted)`: a table like that of `reduce`, but of at most `fit_rows` rows, drawn by
 key from those that hold everything in `fit_reads` (if it does not say so: `reads`). It returns
 named numpy arrays, small ones, and gets them back with each batch. So a pool of any size is
-scored in bounded memory. ValueError from `fit` says that it can't learn from these rows.
+scored in bounded memory. ValueError from `fit` says that it can't learn from these rows, and ends
+the build; but one that has `is_too_few` says that the pool is too small for it: then its values are
+NULL with that reason, and the build goes on.
 
 A scorer of samples may put an exception in place of a row's first value: that row's values are
-NULL, and `Type: message` is the reason. An exception that is `retriable` is no row's: it fails the
-shard, and a later run asks again. A scorer that pays for its answers may have `keep_in(folder)`:
-before each `prepare()`, of which there may be one a shard, it is told of a local folder that
-outlives crashes, always the same, shared by all scorers of the build and all workers.
+NULL, and `Type: message` is the reason. One with `kept`, a mapping from written columns to values,
+says what a part of a row lacks: the row has these values, and its text as the reason (`Partly`).
+An exception that is `retriable` is no row's: it fails the shard, and a later run asks again. A
+scorer that pays for its answers may have `keep_in(folder)`: before each `prepare()`, of which there
+may be one a shard, it is told of a local folder that outlives crashes, always the same, shared by
+all scorers of the build and all workers.
+
+A scorer that waits for others, as for a server, may say `at_once`: so many of its calls may be
+under way at a time, each in a thread of its own. It has a pass to itself and its like, and the end
+of a shard, where it waits for the last answers, is beside the beginning of the next.
+
+A scorer of images that keeps what it was told may have `recall(batch)`: a batch with `image_name`
+in place of `image`, bytes that stand for the pixels it would be shown. It returns what a call
+would, with None in the first column where it would have to see the image. Batches of calls have
+the names beside the images then, or None where there is none.
 
 A scorer that reads `image` may have `prepare_image(image)`: what its model needs of one image, a
 function of that image alone. Where images are decoded ahead in threads, for a GPU, it is called
@@ -28,9 +41,11 @@ memory runs out, a scorer whose `batch_size` is a parameter is replaced by one w
 
 A scorer may say what a column must hold that it reads: `needs`, a mapping from a column, or from
 the parameter that names one or several, to `text`, `texts`, `number` (true and false are some),
-`numbers`, `score` (a number, or for captions a list of them), `terms` (a text or a list of texts)
-or `captions`. A recipe that names a column of another type is refused. Where a text is needed, a
-column of captions will do: the scorer is asked for each of them.
+`numbers`, `score` (a number, or for captions a list of them), `terms` (a text or a list of texts),
+`captions`, `objects` (things with boxes) or `findings` (text or such things). A recipe that names a
+column of another type is refused. Where a text is needed, a column of captions will do: the scorer
+is asked for each of them. `aligned` maps a parameter that names columns of scores to the one that
+names, in the same order, what these are scores of.
 
 A scorer sees only samples that have everything it reads; it may name columns in `may_lack` that it
 does without, of which it is given None.
@@ -59,9 +74,19 @@ NEEDS = {
     "score": "numbers or lists of them",
     "terms": "text or lists of texts",
     "captions": "captions",
+    "objects": "things with boxes",
+    "findings": "text or things with boxes",
 }
 """What a scorer may need of a column, and how a person is told of it."""
 _PLAIN = (int, float, str, bool, type(None))
+
+
+class Partly(Exception):
+    """A reason beside values that the row has all the same: `kept`, by the scorer's own names."""
+
+    def __init__(self, reason: str, kept: Mapping[str, Any]) -> None:
+        super().__init__(reason)
+        self.kept = kept
 
 
 def class_problem(kind: type[Any]) -> str | None:
@@ -116,6 +141,8 @@ def interface(scorer: Any) -> tuple[tuple[str, ...], pa.Schema]:
         raise ValueError(f"a scorer with `reduce` reads columns alone, not {decoded[0]!r}")
     if hasattr(scorer, "fit"):
         _check_fit(scorer)
+    if not isinstance(getattr(scorer, "at_once", 1), int) or getattr(scorer, "at_once", 1) < 1:
+        raise ValueError(f"`at_once` must be a whole number from 1, not {scorer.at_once!r}")
     gathers = getattr(scorer, "gather_key", None)
     if gathers is not None and not (callable(gathers) and hasattr(scorer, "reduce")):
         raise ValueError("`gather_key` must be a method, of a scorer with `reduce`")
@@ -171,6 +198,39 @@ def need_problem(scorer: Any, columns: Mapping[str, pa.DataType]) -> tuple[str, 
     return None
 
 
+def alignment_problem(
+    scorer: Any, columns: Mapping[str, pa.DataType], about: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """The first column of scores that is not of the captions it stands for, as `need_problem`."""
+    for name, of in getattr(scorer, "aligned", {}).items():
+        for scores, text in zip(getattr(scorer, name), getattr(scorer, of), strict=False):
+            problem = score_problem(text, scores, columns, about)
+            if problem is not None:
+                return name, f"`{name}`: {problem}"
+    return None
+
+
+def score_problem(
+    text: str, scores: str, columns: Mapping[str, pa.DataType], about: Mapping[str, str]
+) -> str | None:
+    """Why a column holds no score for a text, or for each caption of a column, if it holds none.
+
+    `about` names, for columns with a value per caption, the column of these captions.
+    """
+    kind, found = columns[text], columns[scores]
+    if pa.types.is_null(kind) or pa.types.is_null(found):
+        return None
+    if not _is_captions(kind):
+        wanted = f"{text!r} holds one text, and {scores!r} lists of scores"
+        return wanted if _is_list(found) else None
+    if not _is_list(found):
+        return f"{text!r} holds lists of captions, and {scores!r} no score for each of them"
+    own = about.get(scores, text)
+    if own == text:
+        return None
+    return f"{scores!r} holds scores of {own!r}; those of {text!r} are written with `text: {text}`"
+
+
 def _is_of(kind: pa.DataType, need: str) -> bool:
     """Whether a column of this type holds what is needed; one of NULLs alone holds nothing else."""
     if pa.types.is_null(kind):
@@ -183,11 +243,17 @@ def _is_of(kind: pa.DataType, need: str) -> bool:
         return any(is_it(kind) for is_it in _NUMBERS)
     if need == "captions":
         return _is_captions(kind)
+    if need == "objects":
+        return _has_fields(kind, "name", "score", "box")
     return _is_text(kind) or _is_captions(kind)
 
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-_EITHER = {"score": ("number", "numbers"), "terms": ("text", "texts")}
+_EITHER = {
+    "score": ("number", "numbers"),
+    "terms": ("text", "texts"),
+    "findings": ("text", "objects"),
+}
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
@@ -203,6 +269,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _is_captions(kind: pa.DataType) -> bool:
     return _is_list(kind) and pa.types.is_struct(kind.value_type) and _has_text(kind.value_type)
+
+
+def _has_fields(kind: Any, *names: str) -> bool:
+    is_struct = _is_list(kind) and pa.types.is_struct(kind.value_type)
+    return is_struct and all(kind.value_type.get_field_index(name) >= 0 for name in names)
 
 
 def _has_text(kind: Any) -> bool:

@@ -2,16 +2,19 @@
 
 A scorer whose `text` is a column of captions is asked for each of them; every column it writes
 becomes a list that is as long as that of the captions. What else it reads of the row, as its
-image, it is given again with each caption. A caption without text has NULL.
+image, it is given again with each caption. A caption without text has NULL, and so has one that
+fails, of which the row has the reason.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from pipeline.contract import Partly, is_retriable
 from pipeline.instances import parameters
 from pipeline.pool import CAPTION
 from pipeline.score_memory import with_batch_size
@@ -31,7 +34,7 @@ class EachCaption:
 
     inner: Any
     column: str
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # a row has the reason of a caption that fails beside others
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -55,6 +58,14 @@ class EachCaption:
             "parameters": parameters(self.inner),
         }
 
+    @property
+    def estimate_of(self) -> Callable[[Mapping[str, list[Any]]], Any]:
+        """What a batch would cost, all its captions counted, if `inner` knows what so many do."""
+        by_rule = self.inner.estimate
+        return lambda batch: by_rule(
+            sum(caption is not None for row in batch[self.column] for caption in row)
+        )
+
     def with_batch_size(self, size: int) -> "EachCaption":
         """For the case that memory runs out; see `pipeline.score_memory`."""
         return dataclasses.replace(self, inner=with_batch_size(self.inner, size))
@@ -70,22 +81,26 @@ class EachCaption:
         found: dict[str, list[Any]] = {
             name: [[None] * len(captions) for captions in batch[self.column]] for name in names
         }
-        reasons: dict[int, Exception] = {}
+        reasons: dict[int, tuple[int, Exception]] = {}
+        open_ = Counter(row for row, _ in places)  # captions that no reason stands for
         most = max(1, getattr(self.inner, "batch_size", None) or len(places))
         for start in range(0, len(places), most):
             part = places[start : start + most]
             values = self.inner(self._flat(batch, part))
             first = values[names[0]]
             for place, (row, number) in enumerate(part):
+                own = {name: values[name][place] for name in names}
                 if isinstance(first[place], Exception):
-                    reasons[row] = _worse(reasons.get(row), first[place])
-                    continue
-                for name in names:
-                    found[name][row][number] = values[name][place]
-        for row, error in reasons.items():
-            is_lost = all(value is None for value in found[names[0]][row])
-            if is_lost or getattr(error, "retriable", False):
-                found[names[0]][row] = error
+                    reasons[row] = _worse(reasons.get(row), (number, first[place]))
+                    own = getattr(first[place], "kept", {})
+                    open_[row] -= not own
+                for name, value in own.items():
+                    found[name][row][number] = value
+        for row, (number, error) in reasons.items():
+            if open_[row] and not is_retriable(error):
+                kept = {name: found[name][row] for name in names}
+                error = Partly(_told(error, number), kept)
+            found[names[0]][row] = error
         return found
 
     def _flat(
@@ -96,6 +111,16 @@ class EachCaption:
         return flat
 
 
-def _worse(known: Exception | None, error: Exception) -> Exception:
-    """Of two reasons of a row, one that may be gone another time, else the first."""
-    return known if known is not None and not getattr(error, "retriable", False) else error
+def _told(error: Exception, number: int) -> str:
+    """The reason with the caption it is about; one with `kept` begins with its type already."""
+    kind, text = type(error).__name__, str(error)
+    if hasattr(error, "kept"):
+        kind, _, text = text.partition(": ")
+    return f"{kind}: caption {number + 1}: {text}"
+
+
+def _worse(
+    known: tuple[int, Exception] | None, other: tuple[int, Exception]
+) -> tuple[int, Exception]:
+    """Of two captions that failed, one whose error may be gone another time, else the first."""
+    return known if known is not None and not is_retriable(other[1]) else other

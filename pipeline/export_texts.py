@@ -1,14 +1,15 @@
 """The texts of samples: from a recipe's `captions:` to choices over columns that exist."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.each import CAPTIONS, EachCaption, is_captions
+from pipeline.contract import score_problem
+from pipeline.each import is_captions
+from pipeline.recipe_captions import CaptionsSection, ChoiceBest, ChoiceDraw, ChoiceFrom
 from pipeline.recipe_captions import Choice as Chosen
-from pipeline.recipe_captions import ChoiceBest, ChoiceDraw, ChoiceFrom
 from pipeline.scoring import Resolved
 from pipeline.texts import Choice
 
@@ -33,11 +34,15 @@ class Texts:
 
 def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
     """Everything about texts; raises RecipeError for a column that nobody writes or is none."""
-    section, types = recipe.captions, resolved.types
+    section, types, about = recipe.captions, resolved.types, resolved.about
     if section.profile == "t2i" and recipe.export.buckets is None:
         message = "`profile: t2i` needs sizes for its images, `export: {buckets: {sides: [512]}}`"
         raise recipe.error(message, *_PATH, "profile")
-    about = dict(_scored(resolved))
+    txt, files = choices(section)
+    is_of_profile = section.profile is not None and section.txt is None
+    _check(recipe, resolved, txt, (*_PATH, "of" if is_of_profile else "txt"))
+    for name, chosen in files.items():
+        _check(recipe, resolved, chosen, (*_PATH, "files", name))
     told = dict.fromkeys(section.told, _PATH)
     told |= dict.fromkeys(recipe.export.json_columns, ("export",))
     for name, path in told.items():
@@ -47,53 +52,33 @@ def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
     scores = {name: about[name] for name in told if about.get(name) in (*lists, "captions")}
     taken = {*lists, *scores, "captions"}
     return Texts(
-        txt=_text(recipe, types),
-        files={
-            name: _choice(recipe, types, chosen, (*_PATH, "files", name))
-            for name, chosen in section.files.items()
-        },
+        txt=txt,
+        files=files,
         captions=lists,
         scores=scores,
         json=tuple(name for name in told if name not in taken),
     )
 
 
-def _text(recipe: "Recipe", types: Mapping[str, pa.DataType]) -> Choice:
-    """How the `.txt` is chosen: as said, or by the profile."""
-    section = recipe.captions
-    if section.txt is not None or section.profile is None:
-        return _choice(recipe, types, section.txt or "caption", (*_PATH, "txt"))
-    columns, prefer = section.of, _PREFERRED[section.profile]
+def choices(section: CaptionsSection) -> tuple[Choice, dict[str, Choice]]:
+    """How the `.txt` is chosen, as said or by the profile, and each of the further files."""
+    files = {name: _choice(chosen) for name, chosen in section.files.items()}
+    if section.profile is None or section.txt is not None:
+        return _choice(section.txt or "caption"), files
+    columns = section.of
     weights: tuple[float, ...] = ()
     if section.profile == "clip":
         raw = _RAW if section.raw is None else section.raw
         weights = ((1 - raw) / len(columns),) * len(columns)
         if raw:
             columns, weights = (*columns, "caption"), (*weights, raw)
-    made = Choice(columns, weights=weights, unflagged=True, whole=True, prefer=prefer)
-    for problem in _problems(made, types):
-        raise recipe.error(problem, *_PATH, "of")
-    return made
+    prefer = _PREFERRED[section.profile]
+    return Choice(columns, weights=weights, unflagged=True, whole=True, prefer=prefer), files
 
 
-def _scored(resolved: Resolved) -> Iterator[tuple[str, str]]:
-    """Each column that holds a value for every caption of another column, with that column."""
-    for instance in resolved.instances:
-        if isinstance(instance.scorer, EachCaption):
-            for name in instance.columns.schema.names:
-                yield name, instance.scorer.column
-        elif CAPTIONS in instance.scorer.writes.names:  # one that writes scores beside captions
-            own = instance.renames[CAPTIONS]
-            for column in instance.columns.schema:
-                if column.name != own and pa.types.is_list(column.type):
-                    yield column.name, own
-
-
-def _choice(
-    recipe: "Recipe", types: Mapping[str, pa.DataType], chosen: Chosen, path: tuple[str, ...]
-) -> Choice:
+def _choice(chosen: Chosen) -> Choice:
     if isinstance(chosen, str):
-        chosen = ChoiceFrom.model_validate({"from": chosen})
+        return Choice((chosen,))
     if isinstance(chosen, ChoiceFrom):
         made = Choice((chosen.column,), kind=chosen.kind, language=chosen.language)
     elif isinstance(chosen, ChoiceBest):
@@ -101,20 +86,25 @@ def _choice(
     else:
         assert isinstance(chosen, ChoiceDraw)
         made = Choice(tuple(chosen.draw), weights=tuple(chosen.draw.values()))
-    for problem in _problems(made, types):
+    return replace(made, unflagged=chosen.unflagged)
+
+
+def _check(recipe: "Recipe", resolved: Resolved, made: Choice, path: tuple[str, ...]) -> None:
+    """Raise RecipeError for columns that hold no texts, or no scores of them."""
+    types = resolved.types
+    for problem in _problems(made, types, resolved.about):
         raise recipe.error(problem, *path)
-    limits = {"kind": made.kind, "language": made.language, "unflagged": chosen.unflagged or None}
-    if not any(is_captions(types[name]) for name in made.columns):
+    limits = {"kind": made.kind, "language": made.language, "unflagged": made.unflagged or None}
+    if not any(is_captions(types[name]) for name in made.columns) and not made.whole:
         for word, value in limits.items():
             if value is not None:
                 message = f"'{word}' is for columns of captions, and {made.columns[0]!r} holds text"
                 raise recipe.error(message, *path)
-    return Choice(
-        made.columns, made.scores, made.weights, made.kind, made.language, chosen.unflagged
-    )
 
 
-def _problems(made: Choice, types: Mapping[str, pa.DataType]) -> Iterator[str]:
+def _problems(
+    made: Choice, types: Mapping[str, pa.DataType], about: Mapping[str, str]
+) -> Iterator[str]:
     for name in made.reads:
         if name not in types:
             yield _unknown(name, types)
@@ -123,12 +113,11 @@ def _problems(made: Choice, types: Mapping[str, pa.DataType]) -> Iterator[str]:
             found = str(types[name]).partition("<")[0]
             yield f"column {name!r} holds {found}, and a `txt` is text"
     for name, scores in zip(made.columns, made.scores, strict=False):
-        kind, lists = types[scores], is_captions(types[name])
-        if lists and pa.types.is_list(kind):
-            kind, lists = kind.value_type, False
-        if lists:
-            yield f"{name!r} holds lists of captions, and {scores!r} no score for each of them"
-        elif not pa.types.is_floating(kind) and not pa.types.is_integer(kind):
+        problem = score_problem(name, scores, types, about)
+        if problem is not None:
+            yield problem
+        kind = types[scores].value_type if pa.types.is_list(types[scores]) else types[scores]
+        if not pa.types.is_floating(kind) and not pa.types.is_integer(kind):
             yield f"column {scores!r} holds {str(kind).partition('<')[0]}, and scores are numbers"
 
 

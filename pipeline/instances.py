@@ -67,6 +67,16 @@ class Instance:
         return all(name in FIELDS for name in self.scorer.reads)
 
     @property
+    def at_once(self) -> int:
+        """How many of its calls may be under way at a time, as it says: one unless it waits."""
+        return int(getattr(self.scorer, "at_once", 1))
+
+    @property
+    def lane(self) -> str:
+        """What works on it: a kind of device, or others whom it waits for."""
+        return "others" if self.at_once > 1 else self.device
+
+    @property
     def device(self) -> str:
         return str(getattr(self.scorer, "device", "cpu"))
 

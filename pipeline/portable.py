@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline import procs
 from pipeline.errors import CurationError
-from pipeline.stage import Stage, Task, run_task
+from pipeline.stage import Stage, Task, Turns
 
 
 @contextlib.contextmanager
@@ -80,14 +80,14 @@ def stage_graph(
 ) -> beam.Pipeline:
     """A checked graph that does each task once and fails unless all of them came to an end."""
     source = beam.Create(_groups(tasks))  # redistributes its elements where a runner can
-    do = partial(_run_group, stage=stage, run=run)
+    do = _Do(stage, run, _unheard)
     return _graph(source, do, partial(_require, expected=len(tasks)), options, runner)
 
 
 def worker_graph(stage: Stage, run: str) -> beam.Pipeline:
     """A checked graph for a worker of `procs`, which does tasks as it pulls them."""
     source = beam.Create([None]) | "Pull" >> beam.FlatMap(_pull)
-    do = partial(_run_pulled, stage=stage, run=run)
+    do = _Do(stage, run, procs.report_ended)
     return _graph(source, do, procs.confirm, ("--runner=FnApiRunner",))
 
 
@@ -142,17 +142,17 @@ def interrupt(run: str) -> None:
 
 def _graph(
     source: Any,
-    do: Callable[[Any], int],
+    do: beam.DoFn,
     check: Callable[[int], None],
     options: Sequence[str],
     runner: PipelineRunner | None = None,
 ) -> beam.Pipeline:
-    """`source` gives elements, `do` does the tasks of one and returns how many it did."""
+    """`source` gives elements, `do` does the tasks of one and says how many it did."""
     logger = logging.getLogger("apache_beam")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)  # at INFO, Beam logs each step of its own planning
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
-    counts = pipeline | "Tasks" >> source | "Run" >> beam.Map(do)
+    counts = pipeline | "Tasks" >> source | "Run" >> beam.ParDo(do)
     _ = counts | "Count" >> beam.CombineGlobally(sum) | "Check" >> beam.Map(check)
     check_portable(pipeline)
     return pipeline
@@ -164,11 +164,27 @@ def _groups(tasks: Sequence[Task]) -> list[tuple[Task, ...]]:
     return [tuple(tasks[i : i + size]) for i in range(0, len(tasks), size)]
 
 
-def _run_group(group: Sequence[Task], stage: Stage, run: str) -> int:
-    for task in group:
-        if run not in _interrupted:
-            run_task(stage, run, task)
-    return len(group)
+class _Do(beam.DoFn):
+    """Does groups of tasks, and says how many; when a bundle is over, all of them have ended."""
+
+    def __init__(self, stage: Stage, run: str, ended: Callable[[str], None]) -> None:
+        self._stage, self._run, self._ended = stage, run, ended
+
+    def start_bundle(self) -> None:
+        self._turns = Turns(self._stage, self._run, self._ended)
+
+    def process(self, group: Sequence[Task]) -> Iterator[int]:
+        for task in group:
+            if self._run not in _interrupted:
+                self._turns.do(task)
+        yield len(group)
+
+    def finish_bundle(self) -> None:
+        self._turns.settle()
+
+
+def _unheard(name: str) -> None:
+    """Nobody waits for the end of a single task."""
 
 
 def _require(count: int, expected: int) -> None:
@@ -176,14 +192,8 @@ def _require(count: int, expected: int) -> None:
         raise CurationError(f"{expected} tasks were given, {count} came to an end")
 
 
-def _pull(_: None) -> Iterator[Task]:
-    return procs.pull()
-
-
-def _run_pulled(task: Task, stage: Stage, run: str) -> int:
-    run_task(stage, run, task)
-    procs.report_ended(task[0])
-    return 1
+def _pull(_: None) -> Iterator[tuple[Task]]:
+    return ((task,) for task in procs.pull())
 
 
 def check_portable(pipeline: beam.Pipeline) -> None:

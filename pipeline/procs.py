@@ -251,6 +251,11 @@ class _Line:
 
     channel: Connection
     inbox: queue.SimpleQueue[Any]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, message: tuple[str, Any]) -> None:
+        with self.lock:  # tasks may end in threads of their own
+            self.channel.send(message)
 
 
 _LINES: list[_Line] = []  # one, in a worker; what Beam unpickles can't be given it any other way
@@ -260,7 +265,7 @@ def pull() -> Iterator[Task]:
     """Yield the tasks that the supervisor has for this worker until there are no more."""
     line = _LINES[0]
     while True:
-        line.channel.send(("next", None))
+        line.send(("next", None))
         task = line.inbox.get()
         if task is None:
             return
@@ -268,12 +273,12 @@ def pull() -> Iterator[Task]:
 
 
 def report_ended(name: str) -> None:
-    _LINES[0].channel.send(("ended", name))
+    _LINES[0].send(("ended", name))
 
 
 def confirm(count: int) -> None:
     """Tell the supervisor how many tasks the graph of this worker has counted."""
-    _LINES[0].channel.send(("confirmed", count))
+    _LINES[0].send(("confirmed", count))
 
 
 def work(handle: int, supervisor: int) -> None:
@@ -290,7 +295,7 @@ def work(handle: int, supervisor: int) -> None:
     try:
         main()
     except CurationError as error:
-        line.channel.send(("failed", str(error)))
+        line.send(("failed", str(error)))
 
 
 def _listen_to_supervisor(line: _Line, supervisor: int) -> None:

@@ -5,68 +5,51 @@ batch is halved until the sample that poisons it stands alone. When memory runs 
 become smaller for a while, and the record of the shard says so.
 """
 
-import os
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline import decoding, score_input
+from pipeline import aside, decoding, score_input
 from pipeline.asked import asked_rows, known_values
-from pipeline.columns import problem_of
 from pipeline.contract import is_retriable, must_hold
 from pipeline.errors import CurationError
-from pipeline.fitting import Fitted, fitted_path, read_fitted
+from pipeline.fitting import Fitted, fitted_path, read_fitted, refused
 from pipeline.instances import FIELDS, Instance
 from pipeline.places import requests_folder
 from pipeline.pool import Shard
 from pipeline.score_input import Chunk, Feed, Look, Rows, are_many
+from pipeline.score_job import ScoreJob, feed_of, stale
 from pipeline.score_memory import Room, is_out_of_memory, with_batch_size
+from pipeline.score_named import NAME, image_name, names_of, recalled
+from pipeline.score_record import DETAIL, described, drop_misfits, summary
 from pipeline.stage import reason
 
-MOST_THREADS = 8  # that decode for one process
-_DETAIL = 200
-
-
-@dataclass(frozen=True)
-class ScoreJob:
-    """What a worker needs to score any shard of a pool: scorers of one pass, in order.
-
-    `processes` is how many of them share the cores of a machine where each has a GPU of its own.
-    """
-
-    root: str
-    instances: tuple[Instance, ...]
-    max_pixels: int = decoding.MAX_PIXELS
-    processes: int = 1
-
-    @property
-    def threads(self) -> int:
-        """How many threads decode while the model runs.
-
-        On the CPU none: there is a process for each core, and what it computes is one thread's.
-        """
-        if all(instance.device == "cpu" for instance in self.instances):
-            return 0
-        return min(MOST_THREADS, max(1, len(os.sched_getaffinity(0)) // self.processes))
-
-
-def stale(job: ScoreJob, shard: Shard) -> list[Instance]:
-    """The instances whose columns of this shard are not there yet."""
-    return [instance for instance in job.instances if not instance.columns.has(shard)]
+Ready = Sequence[tuple[int, list[Any]]]  # rows, and what a scorer reads of each
+Scores = Mapping[str, Sequence[Any]]
 
 
 def score_shard(shard: Shard, job: ScoreJob) -> dict[str, Any]:
     """Bring the columns of one shard up to date; returns counts and times for the ledger.
 
     Safe to repeat, and to run on the same shard twice at once. Memory: a chunk of images, two
-    where threads work ahead, and for each scorer a batch that waits; each of these is bounded.
-    Raises DamagedFile when the pool or a column it reads is not what the index says.
+    where threads work ahead, and for each scorer a batch that waits and those under way; each of
+    these is bounded. Raises DamagedFile when the pool or a column it reads is not what the index
+    says.
+    """
+    return begin_shard(shard, job)()
+
+
+def begin_shard(shard: Shard, job: ScoreJob) -> Callable[[], dict[str, Any]]:
+    """The same but for its end: what is returned waits for the last answers, and writes.
+
+    It may do so in another thread, beside the beginning of the next shard.
     """
     due = stale(job, shard)
     results = {instance.name: Result.of(instance, shard) for instance in due}
@@ -75,36 +58,41 @@ def score_shard(shard: Shard, job: ScoreJob) -> dict[str, Any]:
         rows = Rows.read(job.root, shard, due)
         for result in results.values():
             result.recall(rows)
-        feed = _feed(job, rows, results)
+        feed = feed_of(job, rows, results)
         started = time.perf_counter()
         for result in results.values():
             result.prepare(rows)
             rows.columns |= result.values
         times["load_s"] = round(time.perf_counter() - started, 3)
-        _score(feed, results)
+        with _none_left(results):
+            _score(feed, results)
         times["wait_s"] = round(feed.waited_s, 3)
+    return partial(_finished, shard, results, times)
+
+
+def _finished(
+    shard: Shard, results: Mapping[str, "Result"], times: Mapping[str, float]
+) -> dict[str, Any]:
+    with _none_left(results):
         for result in results.values():
-            result.write(shard)
-    scorers = {name: result.summary() for name, result in results.items()}
+            result.flush()
+    for result in results.values():
+        result.write(shard)
+    scorers = {
+        name: summary(result.scored, result.errors, result.score_s, result.room)
+        for name, result in results.items()
+    }
     return {"rows": shard.rows, "scorers": scorers, **times}
 
 
-def _feed(job: ScoreJob, rows: Rows, results: Mapping[str, "Result"]) -> Feed:
-    asked: dict[int, list[Look]] = {}
-    for result in results.values():
-        for row in result.open_rows(rows):
-            asked.setdefault(row, [])
-        for row in result.looks_at(rows):
-            asked[row].append(result.look)
-    sizes = [getattr(result.instance.scorer, "batch_size", 0) for result in results.values()]
-    return Feed(
-        rows,
-        asked,
-        has_images=any(result.instance.reads_pixels for result in results.values()),
-        limit=max(score_input.CHUNK, *sizes),
-        max_pixels=job.max_pixels,
-        threads=job.threads,
-    )
+@contextmanager
+def _none_left(results: Mapping[str, "Result"]) -> Iterator[None]:
+    """When a shard fails, nothing goes on in its name: a repetition would ask for the same."""
+    try:
+        yield
+    except Exception:
+        wait([call for result in results.values() for _, call in result.begun])
+        raise
 
 
 def _score(feed: Feed, results: Mapping[str, "Result"]) -> None:
@@ -117,11 +105,7 @@ def _score(feed: Feed, results: Mapping[str, "Result"]) -> None:
                 if name not in waits:
                     result.flush()
     for result in results.values():
-        result.flush()
-
-
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_DETAIL]
+        result.send()
 
 
 def _prepared(scorer: Any, image: decoding.Pixels) -> Any:
@@ -146,6 +130,7 @@ class Result:
     done: list[bool]
     first: dict[bytes, int] = field(default_factory=dict)
     waiting: list[tuple[int, list[Any]]] = field(default_factory=list)
+    begun: deque[tuple[Ready, "Future[Scores]"]] = field(default_factory=deque)
     repeats: list[tuple[int, int]] = field(default_factory=list)
     scored: int = 0
     fitted: Fitted | None = None
@@ -175,8 +160,8 @@ class Result:
         return any(name in self.values for other in others for name in other.scorer.reads)
 
     def recall(self, rows: Rows) -> None:
-        """Take over what the same scorer has said about these rows under another condition."""
-        known = known_values(self.instance, rows.shard)
+        """Take over what the scorer has said of these rows under another condition, or of all."""
+        known = refused(self.instance, rows.ok) or known_values(self.instance, rows.shard)
         if known is None:
             return
         table, rows_known = known
@@ -231,6 +216,7 @@ class Result:
 
         What makes no full batch waits for the next chunk, or for `flush`.
         """
+        self._take_known(chunk, rows)
         for row in chunk.rows:
             if not (rows.ok[row] and self.asked[row]) or self.done[row]:
                 continue
@@ -241,13 +227,31 @@ class Result:
             if values is not None:
                 self.waiting.append((row, values))
             if len(self.waiting) == self.room.most:
-                self._score_waiting()
+                self.send()
         if are_many(values for _, values in self.waiting):
-            self._score_waiting()
+            self.send()
+
+    def _take_known(self, chunk: Chunk, rows: Rows) -> None:
+        """Take what the scorer knows of images by their names, before one is decoded."""
+        if not hasattr(self.scorer, "recall"):
+            return
+        asked = [r for r in chunk.rows if rows.ok[r] and self.asked[r] and not self.done[r]]
+        new = [r for r in asked if self.first.get(self._sha(r, rows) or b"", r) == r]
+        known, scores = recalled(self.scorer, chunk, rows, new)
+        self.scored += self._keep(known, scores) if known else 0
+        for row in known:
+            self.done[row] = True
+            if (sha := self._sha(row, rows)) is not None:
+                self.first.setdefault(sha, row)
 
     def flush(self) -> None:
         """Score what waits; then every row taken has its value or its reason."""
-        self._score_waiting()
+        self.send()
+        started = time.perf_counter()
+        while self.begun:
+            self._take()
+            self.send()  # what there was no room for
+        self.score_s += time.perf_counter() - started
         for row, same in self.repeats:
             self.errors[row] = self.errors[same]
             for values in self.values.values():
@@ -261,30 +265,46 @@ class Result:
     def _values(self, row: int, chunk: Chunk, rows: Rows) -> list[Any] | None:
         """What the scorer reads of a row, in its order; None when something is missing."""
         found = []
-        for name in self.instance.scorer.reads:
+        for name in names_of(self.instance.scorer):
+            if name == NAME:
+                found.append(image_name(rows.shas[row], self.instance.scorer, chunk.max_pixels))
+                continue
             in_file = name in FIELDS
             value = chunk.value(row, name, self.look) if in_file else rows.columns[name][row]
             if isinstance(value, decoding.Unreadable):
-                self.errors[row] = str(value)[:_DETAIL]
+                self.errors[row] = str(value)[:DETAIL]
                 return None
             if value is None and name in must_hold(self.instance.scorer):
                 return None
             found.append(value)
         return found
 
-    def _score_waiting(self) -> None:
+    def send(self) -> None:
+        """Score what waits, or, where several calls may be under way, begin to."""
         started = time.perf_counter()
         while self.waiting:
-            batch = self.waiting[: self.room.now]
-            if self._has_room(batch):
-                del self.waiting[: len(batch)]
+            if len(self.begun) == self.instance.at_once:
+                self._take()
+            ready = self.waiting[: self.room.now]
+            if self.instance.at_once > 1:
+                self._resize()
+                self.begun.append((ready, aside.begin(partial(self._call, self._batch(ready)))))
+            elif not self._has_room(ready):
+                continue
+            del self.waiting[: len(ready)]
         self.score_s += time.perf_counter() - started
 
-    def _has_room(self, ready: Sequence[tuple[int, list[Any]]]) -> bool:
+    def _take(self) -> None:
+        """Take the values of the call that was begun first, when it has them."""
+        ready, call = self.begun.popleft()
+        if not self._has_room(ready, call):
+            self.waiting[:0] = ready
+
+    def _has_room(self, ready: Ready, call: "Future[Scores] | None" = None) -> bool:
         """Score some samples; if memory runs out, make batches smaller and return False."""
         try:
             self._resize()
-            self.scored += self._score_batch(ready)
+            self.scored += self._score_batch(ready, call)
         except Exception as error:
             if not is_out_of_memory(error) or self.room.now == 1:
                 raise
@@ -305,30 +325,32 @@ class Result:
         if self.scorer is not original:
             self._ready(self.scorer)
 
-    def _score_batch(self, ready: Sequence[tuple[int, list[Any]]]) -> int:
+    def _score_batch(self, ready: Ready, call: "Future[Scores] | None" = None) -> int:
         """Score a batch, or its halves where one of its samples spoils it; returns rows scored."""
-        columns = zip(*(values for _, values in ready), strict=True)
-        batch = {n: list(c) for n, c in zip(self.instance.scorer.reads, columns, strict=True)}
         try:
-            scores = self._call(batch)
+            scores = call.result() if call is not None else self._call(self._batch(ready))
         except Exception as error:  # the named place; see the module's docstring
             if is_out_of_memory(error) or is_retriable(error):
                 raise  # that is no fault of the sample
             if len(ready) == 1:
-                self.errors[ready[0][0]] = _described(error)
+                self.errors[ready[0][0]] = described(error)
                 return 0
         else:
             return self._keep([row for row, _ in ready], scores)
         middle = len(ready) // 2
         return self._score_batch(ready[:middle]) + self._score_batch(ready[middle:])
 
-    def _call(self, batch: dict[str, list[Any]]) -> Mapping[str, Sequence[Any]]:
+    def _batch(self, ready: Ready) -> dict[str, list[Any]]:
+        columns = zip(*(values for _, values in ready), strict=True)
+        return {n: list(c) for n, c in zip(names_of(self.scorer), columns, strict=True)}
+
+    def _call(self, batch: dict[str, list[Any]]) -> Scores:
         fitted = () if self.fitted is None else (self.fitted,)
-        scores: Mapping[str, Sequence[Any]] = self.scorer(batch, *fitted)
+        scores: Scores = self.scorer(batch, *fitted)
         return scores
 
-    def _keep(self, rows: Sequence[int], scores: Mapping[str, Sequence[Any]]) -> int:
-        """Take the values; a row whose first value is an exception gets its reason, and none.
+    def _keep(self, rows: Sequence[int], scores: Scores) -> int:
+        """Take the values; a row whose first value is an exception gets its reason, and `kept`.
 
         One that is retriable fails the shard: NULL would stay, and say what is not true. If it is
         about its row alone (`is_alone`), it does so when the others have been asked.
@@ -350,16 +372,18 @@ class Result:
                 elif row not in refused:
                     values[row] = value
         for row, error in refused.items():
-            self.errors[row] = _described(error)
+            self.errors[row] = described(error)
             self.put_off = self.put_off or (error if is_retriable(error) else None)
-        return len(rows) - len(refused)
+            for name, value in getattr(error, "kept", {}).items():
+                self.values[self.instance.renames.get(name, name)][row] = value
+        return len(rows) - sum(not hasattr(error, "kept") for error in refused.values())
 
     def write(self, shard: Shard) -> None:
         """Write the columns; what a scorer is not asked for is NULL without a reason."""
         if self.put_off is not None:  # those that read its columns are written after it: not yet
             raise self.put_off
         columns = self.instance.columns
-        self._drop_what_does_not_fit()
+        drop_misfits(columns.schema, self.values, self.errors)
         arrays = [pa.array(self.values[f.name], type=f.type) for f in columns.schema]
         names = [*columns.schema.names, columns.error_column]
         arrays.append(pa.array(self.errors, type=pa.string()))
@@ -367,30 +391,3 @@ class Result:
             names.append("asked")
             arrays.append(pa.array(self.asked, type=pa.bool_()))
         columns.write(shard, pa.table(arrays, names=names))
-
-    def _drop_what_does_not_fit(self) -> None:
-        """A sample with a value that its column can't hold loses its values, and gets a reason."""
-        for column in self.instance.columns.schema:
-            if problem_of(self.values[column.name], column.type) is None:
-                continue
-            for row, value in enumerate(self.values[column.name]):
-                problem = problem_of([value], column.type)
-                if problem is not None:
-                    self.errors[row] = f"bad value: {column.name}: {problem}"[:_DETAIL]
-                    for values in self.values.values():
-                        values[row] = None
-
-    def summary(self) -> dict[str, Any]:
-        """For the ledger: rows scored, failures by the first word of their reason, and time.
-
-        `smallest_batch` is there when memory ran out: values of a model that pads its batches to
-        another shape may differ from others in the last digits.
-        """
-        reasons = Counter(e.partition(":")[0] for e in self.errors if e is not None)
-        fell = {} if self.room.least == self.room.most else {"smallest_batch": self.room.least}
-        return {
-            "scored": self.scored,
-            "failed": dict(sorted(reasons.items())),
-            "score_s": round(self.score_s, 3),
-            **fell,
-        }

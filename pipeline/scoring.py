@@ -14,7 +14,14 @@ import pyarrow as pa
 from pipeline import catalog, decoding
 from pipeline.columns import ColumnSet
 from pipeline.conditions import check_condition, columns_of
-from pipeline.contract import FIELDS, described, interface, need_problem, type_problem
+from pipeline.contract import (
+    FIELDS,
+    alignment_problem,
+    described,
+    interface,
+    need_problem,
+    type_problem,
+)
 from pipeline.each import CAPTIONS, EachCaption, is_captions
 from pipeline.errors import RecipeError
 from pipeline.instances import (
@@ -57,12 +64,26 @@ class Resolved:
             found[instance.columns.error_column] = pa.string()
         return found
 
+    @property
+    def about(self) -> dict[str, str]:
+        """For each column with a value per caption of a column, that column of captions."""
+        found: dict[str, str] = {}
+        for instance in self.instances:
+            names = instance.columns.schema.names
+            if isinstance(instance.scorer, EachCaption):
+                found |= dict.fromkeys(names, instance.scorer.column)
+            elif CAPTIONS in instance.scorer.writes.names:  # one that writes scores beside captions
+                own, types = instance.renames[CAPTIONS], instance.columns.schema.types
+                lists = (n for n, t in zip(names, types, strict=True) if pa.types.is_list(t))
+                found |= {name: own for name in lists if name != own}
+        return found
+
     def passes(self) -> Iterator[tuple[Instance, ...]]:
         """Groups of scorers that run together: by level, CPU first, global ones alone."""
         for level in sorted({instance.level for instance in self.instances}):
             here = [i for i in self.instances if i.level == level]
-            for device in sorted({i.device for i in here if not i.is_global}, key="cpu".__ne__):
-                yield tuple(i for i in here if not i.is_global and i.device == device)
+            for lane in sorted({i.lane for i in here if not i.is_global}, key=_after_cpu):
+                yield tuple(i for i in here if not i.is_global and i.lane == lane)
             for instance in here:
                 if instance.is_global:
                     yield (instance,)
@@ -204,7 +225,10 @@ class Resolver:
         self, name: str, scorer: Any, at: tuple[str, ...], entry: ScoreEntry | None
     ) -> None:
         """See that the columns it reads hold what it can use; the parameter's line is named."""
-        found = need_problem(scorer, Resolved(tuple(self._made.values())).types)
+        above = Resolved(tuple(self._made.values()))
+        found = need_problem(scorer, above.types)
+        if found is None:
+            found = alignment_problem(scorer, above.types, above.about)
         if found is not None:
             parameter, problem = found
             path = (*at, parameter) if entry and parameter in entry.params else at
@@ -303,12 +327,17 @@ class Resolver:
         level = 0
         for column in instance.inputs:
             writer = self._writer_of[column]
-            waits = instance.looks_at_pool or writer.is_global or writer.device != instance.device
+            waits = instance.looks_at_pool or writer.is_global or writer.lane != instance.lane
+            waits = waits or writer.at_once > 1  # its answers are there when the shard ends
             level = max(level, writer.level + (1 if waits else 0))
         if instance.only is not None:
             for column in instance.only.inputs:
                 level = max(level, self._writer_of[column].level + 1)
         return level
+
+
+def _after_cpu(lane: str) -> tuple[bool, str]:
+    return lane != "cpu", lane
 
 
 def _frozen(value: Any) -> Any:

@@ -13,15 +13,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from pipeline import storage
+from pipeline import aside, storage
 from pipeline.errors import CurationError
 
 Descriptor = Any  # small, picklable
 Task = tuple[str, Descriptor]
-Work = Callable[[Descriptor], dict[str, Any]]
+Stats = dict[str, Any]
+Work = Callable[[Descriptor], Stats | Callable[[], Stats]]
 Record = dict[str, Any]
 
 _NAME = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.,+-]{0,200}")
@@ -32,7 +35,8 @@ class Stage:
     """Work on whole shards, and the folder where each task leaves its record.
 
     `work` must be picklable, safe to repeat and safe to run twice at once: engines may do either.
-    It returns a small dict that JSON can hold.
+    It returns a small dict that JSON can hold, or a function that does: the end of the work, which
+    waits more than it works and may do so beside the beginning of the next task.
     """
 
     name: str
@@ -61,15 +65,70 @@ def run_task(stage: Stage, run: str, task: Task) -> None:
     A task that already has a record of this `run` is not done again: an engine repeats tasks when
     a worker dies with their rows. Raises CurationError when the record can't be written.
     """
+    rest = _begin_task(stage, run, task)
+    if rest is not None:
+        rest()
+
+
+@dataclass
+class Turns:
+    """Does tasks of a stage one after another; the end of one may be beside the next.
+
+    Mutable: it remembers what has not ended. `ended` is told the name of each task that has, also
+    in another thread.
+    """
+
+    stage: Stage
+    run: str
+    ended: Callable[[str], None]
+    _last: "Future[None] | None" = field(default=None, init=False)
+
+    def do(self, task: Task) -> None:
+        """Begin a task when no more than one before it has not ended. Raises as `run_task`."""
+        rest = _begin_task(self.stage, self.run, task)
+        self.settle()
+        if rest is None:
+            self.ended(task[0])
+        else:
+            self._last = aside.begin(partial(self._end, rest, task[0]))
+
+    def settle(self) -> None:
+        """Wait for what has not ended."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def _end(self, rest: Callable[[], None], name: str) -> None:
+        try:
+            rest()
+        finally:
+            self.ended(name)
+
+
+def _begin_task(stage: Stage, run: str, task: Task) -> Callable[[], None] | None:
+    """Do a task, or all of it but the end that is returned."""
     name, descriptor = task
     path = stage.record_path(name)
     if read_record(path, run) is not None:
-        return
-    record = _measured(stage.work, descriptor)
-    try:
-        storage.write_json(path, {"run": run, **record})
-    except OSError as error:
-        raise CurationError(f"{path}: can't write this record: {reason(error)}") from error
+        return None
+    started, cpu = time.monotonic(), _cpu_s()
+    _reset_peak_memory()
+    record = _tried(partial(stage.work, descriptor))
+    spent = {"cpu_s": round(_cpu_s() - cpu, 3)}  # what comes after is beside another task's
+
+    def leave(record: Record) -> None:
+        wall = {"wall_s": round(time.monotonic() - started, 3)}
+        peak = {"peak_memory_bytes": _peak_memory_bytes()}
+        try:
+            storage.write_json(path, {"run": run, **record, **wall, **spent, **peak})
+        except OSError as error:
+            raise CurationError(f"{path}: can't write this record: {reason(error)}") from error
+
+    rest = record.get("stats")
+    if callable(rest):
+        return lambda: leave(_tried(rest))
+    leave(record)
+    return None
 
 
 def read_record(path: str, run: str) -> Record | None:
@@ -95,19 +154,15 @@ def reason(error: BaseException) -> str:
     return text
 
 
-def _measured(work: Work, descriptor: Descriptor) -> Record:
-    started, cpu = time.monotonic(), _cpu_s()
-    _reset_peak_memory()
-    record: Record
+def _tried(work: Callable[[], Stats | Callable[[], Stats]]) -> Record:
+    """What came of it, as a record; `stats` may be the function that does the rest."""
     try:
-        stats = json.loads(json.dumps(work(descriptor), allow_nan=False))
-        record = {"status": "done", "stats": stats}
+        stats = work()
+        if not callable(stats):
+            stats = json.loads(json.dumps(stats, allow_nan=False))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (some libraries sys.exit)
-        record = {"status": "failed", "error": reason(error), "traceback": _tail(error)}
-    record["wall_s"] = round(time.monotonic() - started, 3)
-    record["cpu_s"] = round(_cpu_s() - cpu, 3)
-    record["peak_memory_bytes"] = _peak_memory_bytes()
-    return record
+        return {"status": "failed", "error": reason(error), "traceback": _tail(error)}
+    return {"status": "done", "stats": stats}
 
 
 def _tail(error: BaseException) -> str:

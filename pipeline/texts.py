@@ -11,6 +11,8 @@ from typing import Any
 from pipeline.keys import draw
 
 Caption = Mapping[str, Any]
+NOTES = frozenset({"shortened"})
+"""Flags of a caption that say what was done to it, not what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,11 @@ class Choice:
         found = [
             (place, caption)
             for place, caption in enumerate(value or [])
-            if caption["text"]
+            if caption is not None
+            and caption["text"]
             and (self.kind is None or caption["kind"] == self.kind)
             and (self.language is None or caption["language"] == self.language)
-            and not (self.unflagged and caption["flags"])
+            and not (self.unflagged and {*(caption["flags"] or ())} - NOTES)
             and not (self.whole and caption["box"])
         ]
         return [one for one in found if one[1]["kind"] in self.prefer] or found
@@ -103,6 +106,8 @@ def told(
     found = []
     for column in columns:
         for place, caption in enumerate(row[column] or []):
+            if caption is None:
+                continue
             own = {name: value for name, value in caption.items() if value not in (None, [])}
             own["column"] = column
             values = {

@@ -4,6 +4,7 @@ Texts of others become mere words before they are put into a prompt. What a mode
 is an exception in its place, never an end of the run.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +26,15 @@ CHARACTERS = 4  # of a text per token, where no tokenizer counts
 ROWS, ROWS_SERVED = 64, 256  # samples handed over at a time: enough of every shape, of requests
 _THREADS = 8
 _SEEDS = 0x7FFFFFFF  # llama.cpp reads 32 bits
+_NAMED = 1  # raised when the same picture would be sent in another way, or drawn for by other dice
 _DIGEST = 12  # hexadecimal digits of a folder's digest that stand for its revision
 
 
 class Ask(NamedTuple):
     """One thing to write: a prompt with `text` of others in it, after a picture or without one.
 
-    With `fields` it is to be written as JSON that has them.
+    With `fields` it is to be written as JSON that has them. `name` stands for picture and seed
+    where these need not be looked at; without one the answer is found by what is sent.
     """
 
     template: str
@@ -40,6 +43,7 @@ class Ask(NamedTuple):
     image: Pixels | None = None
     seed: int = 0
     fields: tuple[str, ...] = ()
+    name: bytes | None = None
 
 
 class Said(NamedTuple):
@@ -112,7 +116,9 @@ class Writer:
         """What is written to each, in order; a server has all of them to choose from at once."""
         if self.source is None:
             assert self.server is not None
-            return [self._of_server(a) for a in served.ask(self.requests(asks), self.server)]
+            names = [self._name(ask) for ask in asks]
+            answers = served.ask(self.requests(asks), self.server, names)
+            return [self._of_server(answer) for answer in answers]
         if not asks:
             return []
         shapes = families.sees_shapes(self.source)
@@ -125,6 +131,23 @@ class Writer:
             for place, one in zip(places, told, strict=True):
                 found[place] = _of_model(one, name, asks[place].fields)
         return [found[place] for place in range(len(asks))]
+
+    def recall(self, asks: Sequence[Ask]) -> list[Said | None]:
+        """What a server has answered to each, by its name; None where that is not known."""
+        if self.server is None:
+            return [None] * len(asks)
+        names = [self._name(ask) for ask in asks]
+        known = served.recall([name for name in names if name is not None])
+        return [None if n not in known else self._said(known[n]) for n in names]
+
+    def _name(self, ask: Ask) -> bytes | None:
+        """A digest of all that decides about an answer: the picture's and seed's name for them."""
+        if ask.name is None:
+            return None
+        assert self.server is not None
+        rest = self._request(ask, (), None).key(self.server.model)
+        shown = f"{_NAMED} {self.shape.side}".encode()
+        return hashlib.sha256(rest + ask.name + shown).digest()
 
     def _asked(self, ask: Ask, shapes: bool) -> Asked:
         canvas = None
@@ -139,22 +162,30 @@ class Writer:
             work = partial(judging.sent, side=self.shape.side)
             encoded = dict(zip(pictures, threads.map(work, pictures.values()), strict=True))
         return [
-            Request(
-                ask.template.replace(mllm.TEXT, ask.text),
-                images=() if ask.image is None else (encoded[id(ask.image)],),
-                max_tokens=ask.how.new_tokens,
-                temperature=ask.how.temperature,
-                top_p=ask.how.top_p,
-                seed=ask.seed & _SEEDS if ask.how.temperature else None,
-                schema=schema_of(ask.fields) if ask.fields else None,
+            self._request(
+                ask,
+                () if ask.image is None else (encoded[id(ask.image)],),
+                ask.seed & _SEEDS if ask.how.temperature else None,
             )
             for ask in asks
         ]
 
+    def _request(self, ask: Ask, images: tuple[bytes, ...], seed: int | None) -> Request:
+        return Request(
+            ask.template.replace(mllm.TEXT, ask.text),
+            images=images,
+            max_tokens=ask.how.new_tokens,
+            temperature=ask.how.temperature,
+            top_p=ask.how.top_p,
+            seed=seed,
+            schema=schema_of(ask.fields) if ask.fields else None,
+        )
+
     def _of_server(self, answer: Answer | ServedError) -> Said | Exception:
+        return answer if isinstance(answer, ServedError) else self._said(answer)
+
+    def _said(self, answer: Answer) -> Said:
         assert self.server is not None
-        if isinstance(answer, ServedError):
-            return answer
         name = self.server.model
         if answer.model is not None and answer.model != name:
             name = f"{name}@{answer.model}"

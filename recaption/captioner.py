@@ -1,36 +1,28 @@
 """Captions that an image-text-to-text model writes, run here or asked for on a server.
 
 A caption is a function of the picture, the prompt, the seed and the model, whatever else is in
-its batch. An answer without a word is a reason, not a caption; one that was cut off is flagged.
+its batch. An answer without a word is a reason, not a caption; one that was cut off ends with its
+last whole sentence, and is flagged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from itertools import islice
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import mllm
+from filters import estimates, judging, mllm
+from filters.estimates import Estimate
 from filters.judging import Pixels
 from filters.sampling import Writing, seed_of
 from filters.served import Server
-from recaption import asking, captions, families, languages, prompts
+from recaption import asking, captions, cut_off, families, languages, prompts
 from recaption.asking import Ask, Said, Writer
 from recaption.captions import Caption
+from recaption.partly import settled
 from recaption.prompts import CONTEXT, SHORT, Task
-
-CUT = "cut"
-"""The flag of a caption that the limit of tokens ended."""
-_PATCH = 28  # pixels of a side that make a token, as the client of servers estimates
-
-
-class Estimate(NamedTuple):
-    """What captioning would cost: requests, tokens of prompts and pictures, tokens of answers."""
-
-    requests: int
-    prompt_tokens: int
-    answer_tokens: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +48,9 @@ class Captioner:
     picture is described as it is. Pictures have about `max_side`² pixels. `rows` are how many
     a local model sees at a time.
 
-    What chat models put before a caption is taken off (`prompts.plain_answer`). Flag: `cut`.
+    What chat models put before a caption is taken off (`prompts.plain_answer`). Flags of answers
+    that the limit ended: `shortened` to whole sentences, or `cut`, where there is none. Where some
+    of a row's captions can't be had it has the others, and a reason.
     """
 
     model: str | None = None
@@ -77,7 +71,7 @@ class Captioner:
     max_side: int = 768
     rows: int = 8
     batch_size: int | None = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # cut answers end with a whole sentence; reasons for a part
     needs: ClassVar[dict[str, str]] = {"context": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
@@ -113,6 +107,11 @@ class Captioner:
     @property
     def device(self) -> str:
         return self._writer.device
+
+    @property
+    def at_once(self) -> int:
+        """Calls that may be under way: of a server so many that it never waits for the next."""
+        return judging.at_once(self)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -151,47 +150,77 @@ class Captioner:
         is in the cache, or equal, costs nothing and is not known here.
         """
         each = rows * self.samples
-        seen = max(1, round(self.max_side / _PATCH)) ** 2
+        seen = estimates.of_picture(self.max_side)
         hint = 0 if self.context is None else self.text_tokens + len(CONTEXT.text) // 4
-        words = [len(task.prompt.text.encode()) // 4 + 16 for task in self._tasks]
+        words = [estimates.of_prompt(task.prompt.text) for task in self._tasks]
         limits = [task.max_tokens for task in self._tasks]
         return Estimate(
             each * len(words), each * sum(seen + hint + n for n in words), each * sum(limits)
         )
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        images = batch["image"]
         hints = self._hints(batch)
-        each = [(task, sample) for task in self._tasks for sample in range(self.samples)]
-        asks = [
-            self._ask(task, image, hint, sample)
-            for image, hint in zip(images, hints, strict=True)
-            for task, sample in each
-        ]
-        answers = iter(self._writer.write(asks))
-        found: list[list[captions.Row] | Exception] = []
+        answers = iter(self._writer.write(self._asks(batch, hints)))
+        return {captions.COLUMN: [self._row(islice(answers, len(self._each)), h) for h in hints]}
+
+    def recall(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The captions of rows of which a server has told all, by the names of their images."""
+        names = batch["image_name"]
+        if self.server is None:
+            return {captions.COLUMN: [None] * len(names)}
+        hints, known = self._hints(batch), []
+        answers = iter(self._writer.recall(self._asks(batch, hints)))
         for hint in hints:
-            row: list[Caption | Exception] = []
-            for task, _ in each:
-                row += captions_of(next(answers), task, _label(task, hint), self.language)
-            found.append(collected(row))
-        return {captions.COLUMN: found}
+            said = [answer for answer in islice(answers, len(self._each)) if answer is not None]
+            known.append(self._row(said, hint) if len(said) == len(self._each) else None)
+        return {captions.COLUMN: known}
+
+    def _row(
+        self, answers: Iterable[Said | Exception], hint: str
+    ) -> list[captions.Row] | Exception:
+        row: list[Caption] = []
+        failed: list[tuple[str, Exception]] = []
+        for (task, sample), said in zip(self._each, answers, strict=True):
+            told = captions_of(said, task, _label(task, hint), self.language)
+            if isinstance(told, Exception):
+                failed.append((f"{task.kind} {sample + 1}" if sample else task.kind, told))
+            else:
+                row += told
+        return settled(captions.rows(row), failed)
+
+    @cached_property
+    def _each(self) -> list[tuple[Task, int]]:
+        return [(task, sample) for task in self._tasks for sample in range(self.samples)]
 
     def _hints(self, batch: dict[str, list[Any]]) -> list[str]:
         if self.context is None:
-            return [""] * len(batch["image"])
+            return [""] * len(next(iter(batch.values())))
         known = [captions.texts(value) for value in batch[self.context]]
         texts = [str(found[0]["text"]) if found else "" for found in known]
         return self._writer.read(texts, self.text_tokens)
 
-    def _ask(self, task: Task, image: Pixels, hint: str, sample: int) -> Ask:
+    def _asks(self, batch: dict[str, list[Any]], hints: Sequence[str]) -> list[Ask]:
+        unknown = [None] * len(hints)
+        images, names = batch.get("image", unknown), batch.get("image_name", unknown)
+        return [
+            self._ask(question, image, name, hint)
+            for image, name, hint in zip(images, names, hints, strict=True)
+            for question in self._each
+        ]
+
+    def _ask(
+        self, question: tuple[Task, int], image: Pixels | None, name: bytes | None, hint: str
+    ) -> Ask:
+        task, sample = question
         template = (CONTEXT.text if hint else "") + task.prompt.text
         how = Writing(task.max_tokens, self._heat, self.top_p)
         seed = 0
-        if self._heat:
+        if self._heat and name is not None:
+            name += f" {self.seed} {sample}".encode()
+        if self._heat and image is not None:
             parts = (template, hint, f"{image.shape}", f"{self.seed} {sample}")
             seed = seed_of(image.tobytes(), *map(str.encode, parts))
-        return Ask(template, hint, how, image, seed, task.schema)
+        return Ask(template, hint, how, image, seed, task.schema, name)
 
     @property
     def _heat(self) -> float:
@@ -222,23 +251,29 @@ def _label(task: Task, hint: str) -> str:
 
 def captions_of(
     said: Said | Exception, task: Task, label: str, language: str
-) -> list[Caption | Exception]:
-    """The captions in an answer: one, or of JSON one for each field that says something."""
+) -> list[Caption] | Exception:
+    """The captions in an answer: one, or of JSON one for each field that says something.
+
+    JSON of the schema is whole, even where the limit ended what came after it.
+    """
     if isinstance(said, Exception):
-        return [said]
-    flags = (CUT,) if said.is_cut else ()
-    about = Caption("", language, kind=task.kind, model=said.model, prompt=label, flags=flags)
+        return said
+    flags: tuple[str, ...] = ()
     if not task.schema:
-        texts = {task.kind: prompts.plain_answer(said.text)}
+        text = prompts.plain_answer(said.text)
+        if said.is_cut:
+            text, flags = cut_off.ended(text, language)
+        texts = {task.kind: text}
     else:
         texts = {name: _field(said.data[name]) for name in task.schema}
+    about = Caption("", language, kind=task.kind, model=said.model, prompt=label, flags=flags)
     found = [
         about._replace(text=text, kind=kind, language=_language_of(kind, language))
         for kind, text in texts.items()
         if text
     ]
     if not found:
-        return [asking.nothing()]
+        return asking.nothing()
     return [found[0]._replace(tokens=said.tokens), *found[1:]]
 
 
@@ -252,13 +287,3 @@ def _field(value: str | list[str]) -> str:
     if isinstance(value, str):
         return prompts.plain_answer(value)
     return ", ".join(dict.fromkeys(tag.strip() for tag in value if tag.strip()))
-
-
-def collected(found: Sequence[Caption | Exception]) -> list[captions.Row] | Exception:
-    """The captions of a row; its reason if there is none, or if one may come another day."""
-    errors = [one for one in found if isinstance(one, Exception)]
-    later = [error for error in errors if getattr(error, "retriable", False)]
-    rest = [one for one in found if isinstance(one, Caption)]
-    if later or (errors and not rest):
-        return (later or errors)[0]
-    return captions.rows(rest)

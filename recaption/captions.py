@@ -33,6 +33,10 @@ SYNTHETIC, TRANSLATED, FUSED, LABELLED = "synthetic", "translated", "fused", "la
 several, from boxes or classes."""
 
 
+SHORTENED = "shortened"
+"""The flag of a caption whose last, unfinished sentence was taken off."""
+NOTES = frozenset({SHORTENED})
+"""Flags that say what was done to a caption, not what is wrong with it."""
 REGION = "region"
 """The kind of a caption that is the category of what its box holds."""
 TAGS = "tags"
@@ -45,7 +49,7 @@ class Caption(NamedTuple):
     `language` is a BCP-47 tag; `kind` says what it is for: `short`, `long`, `sentence`, `region`
     (a category), `expression`, `tags`, `facet:NAME`; `box` is left, top, right, bottom as shares of
     the picture; `tokens` are those that the model wrote; `flags` are words for what is wrong with
-    it, sorted.
+    it, or was done to it (`NOTES`), sorted.
     """
 
     text: str
@@ -99,8 +103,13 @@ def texts(value: Any) -> list[Row]:
         return []
     if isinstance(value, str):
         return [Caption(value, origin="raw", kind="raw").row]
-    found: list[Row] = [caption for caption in value if caption["text"] is not None]
+    found: list[Row] = [c for c in value if c is not None and c["text"] is not None]
     return found
+
+
+def flaws(caption: Row) -> set[str]:
+    """What is wrong with a caption: its flags without those that are mere notes."""
+    return {*(caption["flags"] or ())} - NOTES
 
 
 def boxed(value: Sequence[Row]) -> list[tuple[str, list[float]]]:

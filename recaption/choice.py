@@ -43,6 +43,7 @@ class BestCaption:
     unflagged: bool = False
     version: ClassVar[int] = 1
     needs: ClassVar[dict[str, str]] = {"of": "text", "scores": "score"}
+    aligned: ClassVar[dict[str, str]] = {"scores": "of"}
 
     def __post_init__(self) -> None:
         for name in ("of", "scores"):
@@ -101,7 +102,7 @@ def scored(value: Any, scores: Any) -> list[Scored]:
     if not isinstance(listed, Sequence) or len(listed) != len(value):
         raise ValueError(f"{len(value)} captions need as many scores, found {scores!r}")
     pairs = zip(value, listed, strict=True)
-    return [Scored(one, _number(score)) for one, score in pairs if one["text"] is not None]
+    return [Scored(one, _number(score)) for one, score in pairs if captions.texts([one])]
 
 
 def _number(score: Any) -> float | None:
@@ -111,8 +112,8 @@ def _number(score: Any) -> float | None:
 
 
 def counts(caption: Row, kind: str | None, unflagged: bool) -> bool:
-    """Whether a caption is of a kind, and without a flag if that is asked for."""
-    return kind in (None, caption["kind"]) and not (unflagged and caption["flags"])
+    """Whether a caption is of a kind, and nothing is wrong with it if that is asked for."""
+    return kind in (None, caption["kind"]) and not (unflagged and captions.flaws(caption))
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from filters.clip_weights import FOLDER, Loaded, Source
 from filters.judging import Pixels
 from filters.sampling import Draws, Writing, Written, seed_of, written
 from filters.threads import one_thread
-from recaption import asking, captions
-from recaption.captioner import CUT, collected
+from recaption import asking, captions, cut_off
 from recaption.captions import Caption
 from recaption.families import closed_up
+from recaption.partly import settled
 from recaption.prompts import SHORT
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -32,7 +32,8 @@ class CocaCaptioner:
     `model` and `pretrained` name a CoCa of open_clip, or `model` is `local-dir:PATH`, all as for
     the scorer `clip`; weights tuned for captions write better ones. Several are drawn at
     `temperature` 1 from the likeliest words of together `top_p`, by `seed`. `max_tokens` counts
-    the end; a caption that it ended has the flag `cut`. CoCa writes English.
+    the end; a caption that it ended has the flag `shortened`, where a sentence of it is whole and
+    the rest is taken off, else `cut`. CoCa writes English.
     """
 
     model: str
@@ -46,7 +47,7 @@ class CocaCaptioner:
     seed: int = 0
     max_tokens: int = 30
     batch_size: int = 16
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # cut captions end with a whole sentence; reasons for a part
     reads: ClassVar[tuple[str, ...]] = ("image",)
     writes: ClassVar[pa.Schema] = captions.WRITES
 
@@ -109,20 +110,24 @@ class CocaCaptioner:
                 here = slice(at, at + self.batch_size)
                 found += write(loaded, images[here], seeds[here], how, self.batch_size)
         name = self._name
-        told = [self._caption(one, name) for one in found]
-        parts = range(0, len(told), self.samples)
-        return {captions.COLUMN: [collected(told[at : at + self.samples]) for at in parts]}
+        parts = range(0, len(found), self.samples)
+        rows = [self._row(found[at : at + self.samples], name) for at in parts]
+        return {captions.COLUMN: rows}
+
+    def _row(self, found: Sequence[Written], name: str) -> list[captions.Row] | Exception:
+        told = [self._caption(one, name) for one in found if one.text]
+        silent = [place for place, one in enumerate(found, 1) if not one.text]
+        failed = [(f"{SHORT} {place}", asking.nothing()) for place in silent]
+        return settled(captions.rows(told), failed)
 
     def _seed(self, image: Pixels, number: int) -> int:
         if not self._heat:
             return 0
         return seed_of(image.tobytes(), f"{image.shape} {self.seed} {number}".encode())
 
-    def _caption(self, one: Written, name: str) -> Caption | Exception:
-        if not one.text:
-            return asking.nothing()
-        flags = (CUT,) if one.is_cut else ()
-        return Caption(one.text, "en", kind=SHORT, model=name, tokens=one.tokens, flags=flags)
+    def _caption(self, one: Written, name: str) -> Caption:
+        text, flags = cut_off.ended(one.text, "en") if one.is_cut else (one.text, ())
+        return Caption(text, "en", kind=SHORT, model=name, tokens=one.tokens, flags=flags)
 
     @property
     def _heat(self) -> float:

@@ -3,9 +3,9 @@
 It works offline, on a laptop, from models that pip packages ship, and it is no captioner: it names
 one thing, or a kind of thing, in a plain sentence, as far as it is likely. It knows no scenes, no
 actions and no counts, knows a thousand classes and some three hundred words, takes paintings for
-photos and often one animal for another. Of the quickstart's pictures two in three get a caption;
-of 30 of these a person found 17 right, 5 half right and 8 wrong. It is there so that recipes run
-and can be tried; for training data take a model that writes captions.
+photos and often one animal for another. Of the 333 pictures that the quickstart keeps 225 get a
+caption; looked at one by one, 114 are right, 39 half right and 72 wrong. It is there so that
+recipes run and can be tried; for training data take a model that writes captions.
 """
 
 import functools

@@ -142,8 +142,9 @@ class CaptionFlags:
 class FlagCounts:
     """`clean_captions`, how many captions of `of` have no flag, and `flags_found`, all flags.
 
-    `but` are flags that don't count, as `unsure`. Conditions can look at one caption by its
-    place, `len(list_extract(long, 1).flags) = 0`; for "any" and "all" they need these columns.
+    `but` are flags that don't count, as `unsure`; `shortened` never does. Conditions can look at
+    one caption by its place, `len(list_extract(long, 1).flags) = 0`; for "any" and "all" they need
+    these columns.
     """
 
     of: str
@@ -161,7 +162,7 @@ class FlagCounts:
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         rows = [
-            [set(caption["flags"] or ()) - set(self.but) for caption in captions.texts(value)]
+            [captions.flaws(caption) - set(self.but) for caption in captions.texts(value)]
             for value in batch[self.of]
         ]
         return {

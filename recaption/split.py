@@ -70,6 +70,7 @@ class SplitCaptions:
             for part in sentences.parts(sentence, self.most_words)
         ]
         flags = list(caption["flags"] or [])
+        flags = [flag for flag in flags if flag != captions.SHORTENED]  # its sentences are whole
         inner = [flag for flag in flags if flag != _CUT]
         return [
             {

@@ -18,7 +18,8 @@ from pipeline.columns import values_of
 from pipeline.errors import CurationError
 from pipeline.instances import Instance
 from pipeline.probes.questions import Pair
-from pipeline.score import ScoreJob, score_shard
+from pipeline.score import score_shard
+from pipeline.score_job import ScoreJob
 from pipeline.shards import Sample, ShardWriter
 from pipeline.stage import reason
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from pipeline.texts import NOTES
+
 _Item = TypeVar("_Item")
 Dice = Callable[[str], float]
 """A number in [0, 1) for a purpose, of one sample in one epoch."""
@@ -45,7 +47,7 @@ def texts_of(members: Mapping[str, Any], captions: Sequence[Mapping[str, Any]]) 
         if not caption.get("box"):
             names = (caption.get("kind"), caption.get("column", "captions"))
             known = tuple(dict.fromkeys(name for name in names if name))
-            flags = tuple(caption.get("flags") or ())
+            flags = tuple(flag for flag in caption.get("flags") or () if flag not in NOTES)
             found.append(Text(caption.get("text") or "", caption.get("language"), known, flags))
     return [one for one in found if one.text]
 

@@ -118,7 +118,8 @@ def test_the_one_bad_caption_costs_itself_and_a_silent_server_the_shard():
     rows = [captions.rows([Caption("one"), Caption("x")]), captions.rows([Caption("y")]), []]
     batch = {"words": rows, "image": [_picture()] * 3}
     found = EachCaption(Length(text="words"), "words")(batch)
-    assert found["letters"][0] == [3, None]
+    assert str(found["letters"][0]) == "ValueError: caption 2: too short"
+    assert found["letters"][0].kept == {"letters": [3, None], "wide": [5, None]}
     assert str(found["letters"][1]) == "too short"
     assert found["letters"][2] == []
     gone = EachCaption(Gone(text="words"), "words")(batch)

@@ -13,7 +13,8 @@ import pytest
 from pipeline import decoding
 from pipeline.contract import interface
 from pipeline.errors import DamagedFile
-from pipeline.score import ScoreJob, score_shard
+from pipeline.score import score_shard
+from pipeline.score_job import ScoreJob
 from tests.conftest import tree
 from tests.pipeline.user_scorers import column, recipe
 

@@ -11,7 +11,8 @@ from pipeline.contract import interface
 from pipeline.errors import ShardsFailed
 from pipeline.places import requests_folder
 from pipeline.plan import estimate
-from pipeline.score import ScoreJob, score_shard
+from pipeline.score import score_shard
+from pipeline.score_job import ScoreJob
 from tests.conftest import built, tree
 from tests.pipeline.user_scorers import Area, Length, column, recipe
 

@@ -11,6 +11,7 @@ from pipeline.errors import RecipeError
 from pipeline.keys import digest
 from pipeline.recipe import parse_recipe
 from pipeline.texts import Choice, told
+from recaption import captions
 from tests.conftest import SCORED, built
 
 PARTS = "tests.pipeline.test_each:Parts"
@@ -79,6 +80,15 @@ MIXED = [
 )
 def test_kinds_are_preferred_and_boxes_and_flags_passed_over(more, text):
     assert Choice(("mixed",), **more).text({"mixed": MIXED}, KEYS[0], 0, "txt") == text
+
+
+def test_a_caption_that_is_null_is_none():
+    row = {"holes": [None, caption("one"), None], "scores": [0.9, 0.1, None]}
+    assert Choice(("holes",)).text(row, KEYS[0], 0, "txt") == "one"
+    assert Choice(("holes",), scores=("scores",)).text(row, KEYS[0], 0, "txt") == "one"
+    assert [one["text"] for one in told(row, ["holes"], {"scores": "holes"})] == ["one"]
+    assert told(row, ["holes"], {"scores": "holes"})[0]["scores"] == {"scores": 0.1}
+    assert [one["text"] for one in captions.texts(row["holes"])] == ["one"]
 
 
 def test_of_equal_scores_the_first_is_best():
@@ -186,13 +196,14 @@ def test_profiles_mllm_and_t2i_take_the_first_and_tell_all(make_build):
             assert sample["txt"].decode() == words[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
         ("{txt: nothing}", "no column 'nothing'; known are "),
         ("{txt: caption_words}", "column 'caption_words' holds int32, and a `txt` is text"),
         ("{txt: {best: {words: caption_words}}}", "'words' holds lists of captions, and"),
+        ("{txt: {best: {caption: letters}}}", "'caption' holds one text, and 'letters' lists of"),
+        ("{txt: {best: {captions: letters}}}", "'letters' holds scores of 'words'; those of"),
         ("{txt: {best: {caption: has_url}}}", "column 'has_url' holds bool, and scores are"),
         ("{txt: {from: caption, language: es}}", "'language' is for columns of captions, and"),
         ("{files: {es: {from: es}}}", "no column 'es'; known are "),
@@ -202,11 +213,13 @@ def test_profiles_mllm_and_t2i_take_the_first_and_tell_all(make_build):
     ],
 )
 def test_wrong_choices_are_refused(make_build, section, problem):
-    build = built(make_build(f"{RECIPE}captions: {section}\n"), "select")
+    """Before anything runs, and with the place: no row has come in."""
+    build = make_build(f"{RECIPE}captions: {section}\n")
     with pytest.raises(RecipeError) as error:
-        build.export()
+        build.check()
     assert problem in str(error.value)
-    assert "recipe" in str(error.value)
+    assert f"recipe.yaml:{RECIPE.count(chr(10)) + 1}:" in str(error.value)
+    assert not Path(build.out).exists()
 
 
 @pytest.mark.parametrize(

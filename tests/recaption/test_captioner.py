@@ -8,8 +8,7 @@ import pytest
 from filters import canvases, hub_weights, mllm
 from filters.served import BadAnswer, NotOfSchema
 from recaption import families
-from recaption.captioner import Captioner, collected
-from recaption.captions import Caption
+from recaption.captioner import Captioner
 from tests import pictures
 from tests.recaption.tiny_captioners import CHAT_KINDS, KINDS, SIDE
 
@@ -83,7 +82,7 @@ def test_a_caption_is_what_the_plain_model_generates(tiny_captioner, kind):
         with torch.inference_mode():
             ids = loaded.model.generate(**inputs, max_new_tokens=6, do_sample=False)
         new = ids[0, inputs["input_ids"].shape[1] :]
-        said = asked._writer.write([asked._ask(asked._tasks[0], image, "", 0)])[0]
+        said = asked._writer.write([asked._ask(asked._each[0], image, None, "")])[0]
         assert said.text == loaded.tokenizer.decode(new, skip_special_tokens=True).strip()
         assert said.tokens == len(new)
         assert said.is_cut == (loaded.tokenizer.eos_token_id not in new.tolist())
@@ -189,15 +188,6 @@ def test_a_model_that_says_nothing_is_a_reason(tiny_captioner, monkeypatch):
 
 def test_no_rows_are_no_captions(tiny_captioner):
     assert captions(captioner(tiny_captioner("llava")), []) == []
-
-
-def test_a_row_keeps_what_was_said_and_a_reason_if_more_may_come():
-    good, bad = Caption("a dog"), BadAnswer("none")
-    later = BadAnswer("later")
-    later.retriable = True
-    assert collected([bad, good]) == [good.row]
-    assert collected([bad, bad]) is bad
-    assert collected([good, later, bad]) is later
 
 
 def test_too_little_memory_makes_smaller_batches(tiny_captioner, monkeypatch):

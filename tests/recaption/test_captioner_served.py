@@ -60,7 +60,7 @@ def test_every_kind_of_server_is_sent_a_jpeg_and_its_count_of_tokens_is_taken(ki
         ((caption,),) = captions(captioner(model, max_side=48))
     assert caption["text"] == "A dog."
     assert caption["tokens"] == 17
-    assert caption["flags"] == ["cut"]
+    assert caption["flags"] == ["shortened"]
     assert caption["model"] == "tiny"
     assert caption["prompt"] == "short/1"
     (body,) = model.asked
@@ -191,8 +191,18 @@ def test_a_row_keeps_the_kinds_that_were_answered():
         return "" if "sentences" in prompt_of(body) else "A dog."
 
     with serve(Action(told)) as model:
-        ((caption,),) = captions(captioner(model, kinds=("long", "short")))
+        (partly,) = captions(captioner(model, kinds=("long", "short")))
+    (caption,) = partly.kept["captions"]
     assert caption["kind"] == "short"
+    assert str(partly) == "BadAnswer: long: the model said nothing"
+
+
+def test_an_answer_that_was_cut_ends_with_a_whole_sentence_or_is_flagged():
+    told = [("A dog runs. It is bro", "A dog runs.", ["shortened"]), ("A do", "A do", ["cut"])]
+    for said, text, flags in told:
+        with serve(Action(said, finish="length")) as model:
+            ((caption,),) = captions(captioner(model))
+        assert (caption["text"], caption["flags"]) == (text, flags)
 
 
 def test_a_server_that_is_gone_is_a_reason_that_may_pass():

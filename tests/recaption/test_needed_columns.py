@@ -5,8 +5,10 @@ from functools import partial
 import pyarrow as pa
 import pytest
 
+from filters.objects import OBJECT
 from pipeline.contract import interface, need_problem
 from pipeline.pool import CAPTION
+from recaption.attributes import ObjectAttributes
 from recaption.box_captions import BoxCaptions
 from recaption.captioner import Captioner
 from recaption.choice import BestCaption, FirstText, Mixed
@@ -25,6 +27,7 @@ TYPES = {
     "words": pa.list_(pa.string()),
     "width": pa.int32(),
     "scores": pa.list_(pa.float32()),
+    "objects": pa.list_(OBJECT),
 }
 SERVER = {"endpoints": ["http://127.0.0.1:1"], "model": "m"}
 MADE = [
@@ -33,9 +36,9 @@ MADE = [
     (lambda c: CaptionFlags(raw=c), "raw", "caption long"),
     (lambda c: FlagCounts(of=c), "of", "caption long"),
     (lambda c: Supported(of=c), "of", "caption long"),
-    (lambda c: Supported(experts=(c,)), "experts", "caption long"),
+    (lambda c: Supported(experts=(c,)), "experts", "caption long objects"),
     (lambda c: Support(text=c), "text", "caption long"),
-    (lambda c: Support(experts=("caption", c)), "experts", "caption long"),
+    (lambda c: Support(experts=("caption", c)), "experts", "caption long objects"),
     (lambda c: Concepts(text=c), "text", "caption long"),
     (lambda c: Captioner(server=SERVER, context=c), "context", "caption long"),
     (lambda c: Fusion(c), "synthetic", "caption long"),
@@ -43,6 +46,8 @@ MADE = [
     (lambda c: Fusion("long", experts=(c,)), "experts", "caption long words"),
     (lambda c: Fusion("long", experts={c: "Seen"}), "experts", "caption long words"),
     (lambda c: Fusion("long", concepts=c), "concepts", "caption long words"),
+    (lambda c: Fusion("long", objects=c), "objects", "objects"),
+    (lambda c: ObjectAttributes(of=c), "of", "objects"),
     (lambda c: Fusion("long", scores=("width", c)), "scores", "width scores"),
     (lambda c: Mixed(c), "synthetic", "caption long"),
     (lambda c: Mixed("long", raw=c), "raw", "caption long"),
