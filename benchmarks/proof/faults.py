@@ -13,6 +13,8 @@ from pipeline.reward.negatives import Dice, damaged
 CLEAN = "clean"
 SHARES = {"other": 0.40, "neighbour": 0.25, "object": 0.10, "generic": 0.15, "file name": 0.10}
 """Of the faults. `object` exchanges a noun; where there is none, the caption is another's."""
+SEEN = ("other", "neighbour", "object")
+"""Kinds that the picture alone gives away: these captions are as good as others by themselves."""
 GENERIC = ("image", "picture", "clip art", "an icon", "untitled", "drawing", "click to enlarge")
 _PREFIXES = ("IMG", "DSC", "scan", "untitled", "file")
 

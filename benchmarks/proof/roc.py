@@ -12,7 +12,18 @@ Array = np.ndarray[Any, Any]
 LOST = (0.05, 0.10, 0.20, 0.30)  # of the clean rows, in the table
 _WIDEST = 0.5  # of the clean rows lost, in the drawing
 _STEP = 0.005
-_COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#000000", "#888888")
+_COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#d55e00",
+    "#009e73",
+    "#56b4e9",
+    "#cc79a7",
+    "#7a3e9d",
+    "#8c6d1f",
+    "#000000",
+    "#888888",
+)
 _SIDE, _LEFT, _TOP, _BELOW, _LEGEND = 420, 56, 16, 48, 150
 
 

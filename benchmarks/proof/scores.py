@@ -1,7 +1,10 @@
-"""What each score says of the faulty pool; all that is learnt was learnt on the filters' side."""
+"""What each score says of the faulty pool; all that is learnt was learnt on the filters' sides.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+A new score is a line in one of two tables here, and its name in SCORES.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,13 @@ import torch
 from benchmarks.embedded import heads
 from benchmarks.embedded.report import Bench, with_share
 from benchmarks.embedded.splits import canonical
+from benchmarks.proof import tokenwise
 from benchmarks.proof.faults import Captions, plant
 from benchmarks.proof.sides import Numbers, Sides
-from benchmarks.reward.__main__ import ARMS, fit
+from benchmarks.proof.tokenwise import Tokenwise
+from benchmarks.reward.drawings import Maker
 from benchmarks.reward.material import Material, comparisons_table
+from benchmarks.reward.vectors import ARMS, fit
 from filters import embedded, logistic
 from filters.neg_clip import NegClip
 from filters.noise import Noise
@@ -25,10 +31,23 @@ from pipeline.reward.bootstrap import Captioned
 from pipeline.reward.heads import RewardHead
 
 Array = np.ndarray[Any, Any]
-SCORES = ("cosine", "negCLIPLoss", "noise", "teacher mass", "reward", "mix")
-CONTROLS = ("random", "shuffled", "text only", "oracle")
+SCORES = (
+    "cosine",
+    "negCLIPLoss",
+    "noise",
+    "teacher mass",
+    "averaged teacher",
+    "FILIP",
+    "linear reward",
+    "reward",
+    "mix",
+)
+TEXT_ONLY = "text only"
+_BLIND = ("cosine", "FILIP", "reward")  # of which it is told what the text alone gives
+BLIND = tuple(f"blind {name}" for name in _BLIND)
+CONTROLS = ("random", "shuffled", TEXT_ONLY, *BLIND, "oracle")
 NOISE = ("counted", "anchored")  # probabilities, which are not among the scores: these rank
-_MIXED = ("cosine", "negCLIPLoss", "anchored", "teacher mass", "reward")
+_MIXED = ("cosine", "negCLIPLoss", "anchored", "teacher mass", "linear reward")
 _EPOCHS = 40
 _VALIDATION = 0.15
 
@@ -43,15 +62,21 @@ class Pool:
     images: Array  # [n, d], as stored
     texts: Array
 
+    @property
+    def vectors(self) -> tuple[Array, Array]:
+        """Those of images and texts, to compute with."""
+        return self.images.astype(np.float32), self.texts.astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Filters:
-    """The encoder's heads, the reward's, and one that sees the text alone."""
+    """The encoder's heads, those of rewards, and one that sees the text alone."""
 
     bench: Bench
     arrays: dict[str, Any]
-    reward: RewardHead
+    linear: RewardHead
     text_only: RewardHead
+    tokenwise: Tokenwise
 
     def pool(self, sides: Sides, name: Any, share: float, seed: int) -> Pool:
         """A side with faults in this share of its captions."""
@@ -73,8 +98,11 @@ class Filters:
         return texts, embedded.embed_sentences(found, self.arrays)
 
 
-def learn(bench: Bench, data: Path, sides: Sides) -> Filters:
-    """Everything that filters, from the sides `encoder` and `judges` alone."""
+def learn(bench: Bench, data: Path, work: Path, sides: Sides) -> Filters:
+    """Everything that filters, from the sides `encoder` and `judges` alone.
+
+    What takes long of it is kept in the work folder.
+    """
     settings = heads.Settings(members=1, epochs=_EPOCHS)
     chosen = _lessons(bench, sides, "encoder")
     held = {canonical(bench.pairs[r].caption) for s in ("pool", "test") for r in sides.rows[s]}
@@ -87,8 +115,9 @@ def learn(bench: Bench, data: Path, sides: Sides) -> Filters:
         parts[place < _VALIDATION].append(lesson)
     tables = [comparisons_table(bench, data, parts[side], arrays) for side in (False, True)]
     material = Material(tables[0], tables[1], tables[1])
-    reward, blind = (fit(material, ARMS[arm], None) for arm in ("linear", "text only"))
-    return Filters(bench, arrays, reward, blind)
+    linear, blind = (fit(material, ARMS[arm], None) for arm in ("linear", "text only"))
+    tokens = tokenwise.learn(Maker(data, bench), judged, arrays, work)
+    return Filters(bench, arrays, linear, blind, tokens)
 
 
 def scores(filters: Filters, sides: Sides, pool: Pool, seed: int) -> dict[str, Array]:
@@ -96,9 +125,9 @@ def scores(filters: Filters, sides: Sides, pool: Pool, seed: int) -> dict[str, A
 
     And, by the names of NOISE, how likely noise is. The mix reads the one of two Gaussians.
     """
-    found = _single(filters, pool)
+    found = _single(filters, pool, (*_FITTED, *_OF_PAIRS))
     taught = filters.pool(sides, "judges", 0.5, seed + 1)
-    known = _single(filters, taught)
+    known = _single(filters, taught, _MIXED)
     scaled = _standard([known[n] for n in _MIXED]), _standard([found[n] for n in _MIXED])
     labels = taught.captions.is_clean
     penalty, _ = logistic.best_penalty(scaled[0], labels)
@@ -111,20 +140,63 @@ def scores(filters: Filters, sides: Sides, pool: Pool, seed: int) -> dict[str, A
     return found
 
 
-def _single(filters: Filters, pool: Pool) -> dict[str, Array]:
-    images, texts = pool.images, pool.texts
-    one, two = images.astype(np.float32), texts.astype(np.float32)
-    noise = _fitted(Noise(), pool)
-    return {
-        "cosine": np.einsum("nd,nd->n", one, two),
-        "negCLIPLoss": _fitted(NegClip(temperature=0.05), pool)["neg_clip_score"],
-        "noise": -noise["noise_loss"],
-        "counted": noise["noise_probability"],
-        "anchored": _fitted(Noise(mixture="anchored"), pool)["noise_probability"],
-        "teacher mass": _fitted(TeacherMass(), pool)["teacher_mass"],
-        "reward": _rewarded(filters.reward, one, two),
-        "text only": _rewarded(filters.text_only, one, two),
-    }
+def _cosine(_filters: Filters, pool: Pool) -> Array:
+    found: Array = np.einsum("nd,nd->n", *pool.vectors)
+    return found
+
+
+def _filip(filters: Filters, pool: Pool) -> Array:
+    return filters.tokenwise.filip(pool.rows, pool.captions.texts)
+
+
+def _reward(filters: Filters, pool: Pool) -> Array:
+    return filters.tokenwise.reward(pool.rows, pool.captions.texts, pool.vectors)
+
+
+_FITTED: dict[str, tuple[Any, str, float]] = {
+    "negCLIPLoss": (NegClip(temperature=0.05), "neg_clip_score", 1.0),
+    "noise": (Noise(), "noise_loss", -1.0),
+    "counted": (Noise(), "noise_probability", 1.0),
+    "anchored": (Noise(mixture="anchored"), "noise_probability", 1.0),
+    "teacher mass": (TeacherMass(teacher="encoder"), "teacher_mass", 1.0),
+    "averaged teacher": (TeacherMass(teacher="averaged"), "teacher_mass", 1.0),
+}
+"""Scorers that learn from the pool: the scorer, its column, and by what that is multiplied."""
+_OF_PAIRS: dict[str, Callable[[Filters, Pool], Array]] = {
+    "cosine": _cosine,
+    "FILIP": _filip,
+    "linear reward": lambda filters, pool: _by_head(filters.linear, pool),
+    "reward": _reward,
+    TEXT_ONLY: lambda filters, pool: _by_head(filters.text_only, pool),
+}
+"""Scores that know a pair at a time."""
+
+
+def _blind(score: Callable[[Filters, Pool], Array]) -> Callable[[Filters, Pool], Array]:
+    """The same of captions beside pictures dealt out by chance."""
+
+    def told(filters: Filters, pool: Pool) -> Array:
+        order = np.random.default_rng(0).permutation(len(pool.rows))
+        return score(filters, replace(pool, rows=pool.rows[order], images=pool.images[order]))
+
+    return told
+
+
+_OF_PAIRS |= {f"blind {name}": _blind(_OF_PAIRS[name]) for name in _BLIND}
+
+
+def _single(filters: Filters, pool: Pool, names: Sequence[str]) -> dict[str, Array]:
+    """Those of the tables that are asked for; a scorer learns once for all its columns."""
+    scorers = dict.fromkeys(_FITTED[name][0] for name in names if name in _FITTED)
+    columns = {scorer: _fitted(scorer, pool) for scorer in scorers}
+    found = {}
+    for name in names:
+        if name in _FITTED:
+            scorer, column, factor = _FITTED[name]
+            found[name] = factor * columns[scorer][column]
+        else:
+            found[name] = _OF_PAIRS[name](filters, pool)
+    return found
 
 
 def _fitted(scorer: Any, pool: Pool) -> dict[str, Array]:
@@ -147,9 +219,10 @@ def _vectors(rows: Array) -> Any:
     return pa.array(list(rows), pa.large_list(pa.float16()))
 
 
-def _rewarded(head: RewardHead, images: Array, texts: Array) -> Array:
+def _by_head(head: RewardHead, pool: Pool) -> Array:
+    images, texts = map(torch.from_numpy, pool.vectors)
     with torch.no_grad():
-        found: Array = head.eval()(torch.from_numpy(images), torch.from_numpy(texts)).numpy()
+        found: Array = head.eval()(images, texts).numpy()
     return found[:, 0].astype(np.float64)
 
 

@@ -6,48 +6,21 @@ beside the same head with pictures dealt out by chance. With `--ship` the head i
 
 import argparse
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from benchmarks.reward import figures, vectors
-from benchmarks.reward.captions import DAMAGED, EXCHANGED, LEARNT_FRAMES, VARIANTS
+from benchmarks.embedded.report import Bench
+from benchmarks.reward import figures, learning, vectors
+from benchmarks.reward.captions import DAMAGED, EXCHANGED, VARIANTS
 from benchmarks.reward.drawings import Maker, Material
 from benchmarks.reward.figures import Scores
-from benchmarks.reward.vectors import ARMS, fit
+from benchmarks.reward.learning import taught
 from filters import embedded
-from pipeline.reward import tokenwise
-from pipeline.reward.config import HeadOptions, TrainingOptions
-from pipeline.reward.evaluate import scores_of
-from pipeline.reward.heads import Head, head_bytes
-from pipeline.reward.table import Table
-from pipeline.reward.training import Run, head_for, train
+from pipeline.reward.heads import Head
 
-__all__ = ["ARMS", "fit"]
-
-OPTIONS = HeadOptions(kind="tokenwise", dropout=0.0)
-TRAINING = TrainingOptions(epochs=60, patience=8, rate=0.003, decay=0.1, across=1.0)
 KINDS = (*DAMAGED, *EXCHANGED)
 TESTED = VARIANTS[:2]
-
-
-def taught(material: Material, kinds: Sequence[str]) -> Head:
-    """The head that learnt from these kinds of worse captions, of every variant."""
-    learnt, held_out = (_only(part, kinds) for part in (material.train, material.validation))
-    with TemporaryDirectory() as folder:
-        run = Run(learnt, held_out, OPTIONS, TRAINING, (False,), f"{folder}/checkpoint", "")
-        head = head_for(run)
-        head.load_state_dict(train(run).best)
-    return head
-
-
-def _only(table: Table, kinds: Sequence[str]) -> Table:
-    names = [name.partition(" ")[2].removeprefix("more ") for name in table.kinds]
-    return table.rows(np.array([names[n] in kinds for n in table.kind]))
 
 
 def exchanging(material: Material) -> dict[str, Head]:
@@ -55,14 +28,16 @@ def exchanging(material: Material) -> dict[str, Head]:
 
     Damaged captions are learnt from by none of them.
     """
-    found = {kind: taught(material, [one]) for kind, one in (EXCHANGED, EXCHANGED[::-1])}
-    both = taught(material, EXCHANGED)
+    tables = material.train, material.validation
+    found = {kind: taught(*tables, [one]) for kind, one in (EXCHANGED, EXCHANGED[::-1])}
+    both = taught(*tables, EXCHANGED)
     return {kind: found.get(kind, both) for kind in KINDS}
 
 
 def all_but_one(material: Material) -> dict[str, Head]:
     """For each kind the head that learnt from all others, damaged captions among them."""
-    return {kind: taught(material, [k for k in KINDS if k != kind]) for kind in KINDS}
+    tables = material.train, material.validation
+    return {kind: taught(*tables, [k for k in KINDS if k != kind]) for kind in KINDS}
 
 
 def report(material: Material, part: str) -> Iterator[str]:
@@ -114,23 +89,11 @@ def _cells(kinds: Sequence[str], shown: dict[str, Scores], what: str) -> str:
 
 def ship(material: Material, path: Path) -> None:
     """Write the head that learnt from exchanged captions, for the encoder that ships."""
-    head = taught(material, EXCHANGED)
-    assert material.test.numbers is not None
+    head = taught(material.train, material.validation, EXCHANGED)
     numbers = material.test.numbers  # its vectors of others are of the encoder that ships
-    learnt = _only(material.train, EXCHANGED)
-    shift = np.concatenate(scores_of(head, learnt)).mean(axis=0)
-    arrays = tokenwise.arrays_of(head.state_dict(), numbers.others, shift)
-    described = json.dumps([OPTIONS.model_dump(), TRAINING.model_dump(), LEARNT_FRAMES])
-    meta = {
-        "blocks": [],
-        "parts": list(numbers.parts),
-        "criteria": {"preference": 1.0},
-        "dimension": embedded.dimension(),
-        "encoder": "embedded",
-        "encoder_digest": embedded.weights_digest(),
-        "training": hashlib.sha256(described.encode()).hexdigest()[:32],
-    }
-    data = head_bytes(arrays, meta)
+    assert numbers is not None
+    arrays = learning.arrays_of(head, material.train, numbers)
+    data = learning.file_of(arrays, numbers, embedded.weights_digest())
     path.write_bytes(data)
     print(f"{path}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
     names = [*(f"cosine of part {n}" for n in range(len(numbers.parts))), "usual", "its deviation"]
@@ -147,7 +110,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--dev", action="store_true", help="measure on validation, not on test")
     parser.add_argument("--ship", type=Path, metavar="FILE", help="where to write the head")
-    parser.add_argument("--vectors", nargs="+", choices=ARMS, help="heads over vectors instead")
+    parser.add_argument(
+        "--vectors", nargs="+", choices=vectors.ARMS, help="heads over vectors instead"
+    )
     parser.add_argument(
         "--reserve", type=float, default=0.0, help="of --vectors: concepts kept from the encoder"
     )
@@ -157,7 +122,7 @@ def main() -> None:
         for told in vectors.report(chosen.data, chosen.vectors, chosen.reserve, chosen.dev):
             print(told, flush=True)
         return
-    material = Maker(chosen.data).material()
+    material = Maker(chosen.data, Bench(chosen.data)).material()
     if chosen.ship:
         ship(material, chosen.ship)
     for told in report(material, "validation" if chosen.dev else "test"):
