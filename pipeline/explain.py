@@ -1,7 +1,8 @@
 """One row's whole story: where it came from, what was measured, the verdict, the shard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline import pool, storage
@@ -12,6 +13,7 @@ from pipeline.shards import read_shard
 
 _LIMIT = 20
 _LONGEST = 200  # signs of a text that are shown
+_CAPTIONS = 20  # captions of a column that are shown
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
     if base["url"]:
         yield f"  url       {_printable(base['url'])}"
     yield f"  caption   {_short(base['caption'])}"
-    for caption in (base["captions"] or [])[1:]:
-        yield f"            {_short(caption['text'])} ({_printable(caption['origin'])})"
+    raw = [caption for caption in base["captions"] or [] if caption is not None][1:]
+    told = (f"{_short(caption['text'])} ({_printable(caption['origin'])})" for caption in raw)
+    yield from (f"{'':12}{line}" for line in _first(told, len(raw)))
     yield f"  pool      shard {found.shard.name}, row {found.row}, {_sample(base)}"
     if base["meta"]:
         yield f"  meta      {_short(base['meta'])}"
@@ -106,9 +109,10 @@ def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
     if plain:
         shown = ", ".join(f"{column}={_value(value)}" for column, value in plain.items())
         yield f"  {name:<9} {shown}"
-    told = [_caption(caption) for captions in lists.values() for caption in captions]
-    for number, line in enumerate(told):
-        yield f"  {name if number == 0 and not plain else '':<9} {line}"
+    for value in lists.values():  # a scorer writes one such column
+        captions = [caption for caption in value if caption is not None]
+        for number, line in enumerate(_first(map(_caption, captions), len(captions))):
+            yield f"  {name if number == 0 and not plain else '':<9} {line}"
     if error is not None:
         yield f"  {'':<9} failed: {_printable(error)}"
 
@@ -182,6 +186,13 @@ def _lost(record: BuildRecord, manifest: dict[str, Any], found: Found) -> str:
 def _are_captions(value: Any) -> bool:
     """Whether it is a list of captions; an empty list may be one of anything, and is shown so."""
     return isinstance(value, list) and any(isinstance(v, dict) and "text" in v for v in value)
+
+
+def _first(lines: Iterable[str], count: int) -> Iterator[str]:
+    """The first of so many lines, and how many there are beside them."""
+    yield from islice(lines, _CAPTIONS)
+    if count > _CAPTIONS:
+        yield f"and {count - _CAPTIONS} more"
 
 
 def _caption(caption: dict[str, Any]) -> str:

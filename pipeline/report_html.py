@@ -213,6 +213,7 @@ svg text.cut { stroke: none; fill: var(--cut); }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: 1rem;
   margin: .75rem 0 1rem; }
 .gallery.pairs { grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); }
+.gallery.wide { grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; padding: .5rem;
   border: 1px solid var(--faint); border-radius: 8px; }
 .tag { display: inline-block; padding: 0 .45em; border-radius: 3px; font-size: .75rem;
@@ -226,6 +227,8 @@ figcaption { margin-top: .35rem; }
 figcaption b { display: block; font-weight: 600; overflow-wrap: anywhere; }
 figcaption q { display: -webkit-box; -webkit-line-clamp: 3; -webkit-box-orient: vertical;
   overflow: hidden; quotes: none; unicode-bidi: isolate; overflow-wrap: anywhere; }
+.from { display: flex; flex-wrap: wrap; gap: .1rem .35rem; margin: .1rem 0 .45rem;
+  color: var(--soft); font-size: .75rem; line-height: 1.5; overflow-wrap: anywhere; }
 figcaption code { color: var(--soft); font-size: .75rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1rem .9rem 3rem; font-size: 15px; }

@@ -1,7 +1,7 @@
 """The pictures of a report: for every step what it dropped and why, and what was kept."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,10 +22,16 @@ from pipeline.report_html import (
 )
 from pipeline.report_pictures import DATA, pictures
 from pipeline.report_sample import Sample
+from pipeline.report_texts import Text, Texts, texts
 
-_CAPTION = 240
 _CUTS = 20
-Shown = Mapping[int, str]
+
+
+class Shown(NamedTuple):
+    """By row: a picture, or why there is none, and the texts."""
+
+    pictures: Mapping[int, str]
+    texts: Mapping[int, Texts]
 
 
 def galleries(record: BuildRecord, summary: Mapping[str, Any], sample: Sample) -> tuple[Html, Html]:
@@ -34,7 +40,8 @@ def galleries(record: BuildRecord, summary: Mapping[str, Any], sample: Sample) -
     kept = choose_kept(sample)
     items = [*kept, *(item for _, groups in chosen for group in groups for item in group.items)]
     items += [item.other for item in items if item.other is not None]
-    shown = pictures(record.pool.root, sample, [item.row for item in items])
+    rows = [item.row for item in items]
+    shown = Shown(pictures(record.pool.root, sample, rows), texts(record, sample, rows))
     parts = [
         _step(summary, sample, step, groups, shown)
         for step, groups in chosen
@@ -101,7 +108,9 @@ def _cuts(summary: Mapping[str, Any], step: Mapping[str, Any]) -> Html | None:
 
 def _gallery(sample: Sample, items: Sequence[Item], shown: Shown) -> Html:
     if all(item.other is None for item in items):
-        return el("div", *[_figure(sample, item, shown) for item in items], class_="gallery")
+        many = any(len(shown.texts[item.row].shown) > 1 for item in items)
+        name = "gallery wide" if many else "gallery"
+        return el("div", *[_figure(sample, item, shown) for item in items], class_=name)
     pairs = [el("div", *_both(sample, item, shown), class_="pair") for item in items]
     return el("div", *pairs, class_="gallery pairs")
 
@@ -116,15 +125,33 @@ def _both(sample: Sample, item: Item, shown: Shown) -> Iterator[Html]:
 
 def _figure(sample: Sample, item: Item, shown: Shown, tag: Html | None = None) -> Html:
     at = np.array([item.row], np.int64)
-    caption, key = sample.values("caption", at)[0], sample.values("key", at)[0].hex()
+    key = sample.values("key", at)[0].hex()
     words: list[Content] = [tag, el("b", item.reason) if item.reason else None]
-    words.append(el("q", _caption(caption), dir="auto"))
+    words += _texts(shown.texts[item.row], bool(sample.kept[item.row]))
     words.append(el("code", key[:12]))
-    return el("figure", _frame(shown[item.row]), el("figcaption", *words))
+    return el("figure", _frame(shown.pictures[item.row]), el("figcaption", *words))
 
 
-def _caption(text: str | None) -> str:
-    return "(no caption)" if text is None else short(text, _CAPTION)
+def _texts(told: Texts, is_kept: bool) -> Iterator[Content]:
+    """The texts of a row; of several each is told where it comes from."""
+    if not told.shown:
+        yield el("q", "(no caption)")
+        return
+    if is_kept and not told.shown[0].is_written:
+        yield el("p", "no text to write", class_="from")
+    many = len(told.shown) > 1 or bool(told.shown[0].flags) or told.shown[0].origin != "raw"
+    for one in told.shown:
+        yield el("q", one.text, dir="auto")
+        if many:
+            yield _origin(one)
+    if told.more:
+        yield el("p", f"and {count(told.more)} more", class_="from")
+
+
+def _origin(one: Text) -> Html:
+    written = el("span", "txt", class_="tag kept") if one.is_written else None
+    flags = [el("span", flag, class_="tag drop", dir="auto") for flag in one.flags]
+    return el("p", written, el("span", one.origin, dir="auto"), *flags, class_="from")
 
 
 def _frame(picture: str) -> Html:

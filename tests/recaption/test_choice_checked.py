@@ -1,0 +1,47 @@
+"""Scores that are not of the captions they stand for are refused with the line of the recipe."""
+
+import pytest
+
+from pipeline.errors import RecipeError
+from tests.conftest import SCORED
+
+PARTS = "tests.pipeline.test_each:Parts"
+RECIPE = f"{SCORED}  words: {{scorer: '{PARTS}'}}\n"
+RECIPE += f"  others: {{scorer: '{PARTS}'}}\n"
+RECIPE += "  each: {scorer: tests.pipeline.test_each:Length, text: words}\n"
+RECIPE += "  ranked: {scorer: best_caption, of: [words], scores: [letters], keep: all}\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("of: [caption], scores: [letters]", "'caption' holds one text, and 'letters' lists"),
+        ("of: [words], scores: [width]", "'words' holds lists of captions, and 'width' no"),
+        ("of: [others], scores: [letters]", "'letters' holds scores of 'words'; those of"),
+        (
+            "of: [caption, ranked], scores: [width, letters]",
+            "'letters' holds scores of 'words'; those of 'ranked' are written with `text: ranked`",
+        ),
+    ],
+)
+def test_scores_of_other_captions_are_refused_at_their_line(make_build, entry, problem):
+    line = f"  best: {{scorer: best_caption, {entry}}}\n"
+    place = f"{RECIPE.count(chr(10)) + 1}:{line.index('scores:') + 1}"
+    build = make_build(RECIPE + line)
+    with pytest.raises(RecipeError) as error:
+        build.check()
+    assert f"recipe.yaml:{place}: scorer 'best': `scores`: {problem}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "of: [caption, words], scores: [width, letters]",
+        "of: [ranked], scores: [caption_scores]",
+        "of: [captions], scores: [raw]",
+    ],
+)
+def test_scores_that_fit_are_taken(make_build, entry):
+    raw = "  raw_length: {scorer: tests.pipeline.test_each:Length, text: captions,"
+    raw += " columns: {letters: raw, wide: raw_wide}}\n"
+    make_build(f"{RECIPE}{raw}  best: {{scorer: best_caption, {entry}}}\n").check()
