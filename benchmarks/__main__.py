@@ -23,6 +23,7 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     yield ["-m", "benchmarks.scoring"]
     yield ["-m", "benchmarks.served"]
     yield ["-m", "benchmarks.captioning"]
+    yield ["-m", "benchmarks.translation", "--data", str(data)]
     yield ["-m", "benchmarks.heads"]
     yield ["-m", "benchmarks.selection", "--folder", str(data / "selection")]
     for case in ("planted", "skewed"):

@@ -101,6 +101,7 @@ def archives(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_an_archive_gives_a_sample_or_a_reason_for_each_of_its_groups(archives):
     done("verify", "--out", archives)
     samples = exported(archives)

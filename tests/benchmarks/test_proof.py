@@ -59,6 +59,7 @@ def test_filip_and_the_reward_are_those_of_the_scorers(tokenwise):
     assert np.std(rewards) > 0.5
 
 
+@pytest.mark.slow
 def test_what_took_long_is_kept_for_the_same_pairs_and_heads_alone(tokenwise):
     rows = np.arange(len(TEXTS))
     first = tokenwise.filip(rows, TEXTS)

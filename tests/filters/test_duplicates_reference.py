@@ -3,6 +3,7 @@
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,7 @@ def pools(draw: st.DrawFn) -> list[Row]:
     return draw(st.lists(made, max_size=25, unique_by=lambda one: one["key"]))
 
 
+@pytest.mark.slow
 @given(
     pools(),
     st.integers(0, 3),

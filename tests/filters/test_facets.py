@@ -84,6 +84,7 @@ def test_what_is_not_said_is_null():
     assert Facets()(batch()) == {name: [] for name in Facets.writes.names}
 
 
+@pytest.mark.slow
 def test_a_row_has_its_values_in_any_company():
     texts = ("two red cars", "a painting of a dog", "a blue house")
     whole, rows = Facets()(batch(*texts)), batch(*texts)

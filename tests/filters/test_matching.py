@@ -257,6 +257,7 @@ def test_embedded_says_which_captions_are_cut() -> None:
     assert list(found) == scorer.writes.names == ["itm_score", "itm_truncated"]
 
 
+@pytest.mark.slow
 def test_embedded_of_a_caption_and_its_only_copy_add_up_to_one() -> None:
     image = pictures(1) * 2
     found = ImageTextMatching()({"image": image, "caption": ["it is open", "it is closed"]})

@@ -40,6 +40,7 @@ def test_planted_faults_are_found_and_counted(pool: Any, learnt: Any) -> None:
     assert learnt["counted"].nbytes < 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.6])
 def test_a_probability_means_what_it_says(share: float) -> None:
     images, texts, wrong = noisy_pairs(3000, share)

@@ -117,6 +117,7 @@ def test_another_column():
     assert scorer({"title": ["a@example.com"]})["pii"] == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["a", "1 ", "John ", "A.", "@", "a@a.", "+1", "tel ", "GB12 ", "1:", "(at)", "Mr "]
 )

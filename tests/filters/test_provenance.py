@@ -201,6 +201,7 @@ def test_evidence_is_short_and_printable():
     assert row["generator"].isprintable()
 
 
+@pytest.mark.slow
 def test_bombs_and_lies_cost_little():
     bomb = zlib.compress(bytes(50_000_000))
     lies = [

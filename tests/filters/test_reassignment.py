@@ -32,6 +32,7 @@ def reference(seen: Any, read: Any, said: Any, images: int, captions: int) -> li
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "captions"), [(1, 1), (4, 2), (15, 3), (99, 99)])
 def test_equals_the_reference(images: int, captions: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(reassignment, "_BLOCK", 7)

@@ -48,6 +48,7 @@ def test_an_empty_batch_gives_empty_columns(tmp_path):
     assert scorer({"clip_image": [], "clip_text": []}) == {"reward": []}
 
 
+@pytest.mark.slow
 def test_it_encodes_by_itself_as_if_vectors_were_stored(embedded_head):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     pairs = {"image": [image, image[::-1]], "caption": ["a cat", "größe 猫"]}

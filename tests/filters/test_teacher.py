@@ -87,6 +87,7 @@ def test_an_averaged_teacher_finds_wrong_captions(pairs: Any, learnt: Any) -> No
     assert auc(found["teacher_mass"], ~wrong) > 0.95
 
 
+@pytest.mark.slow
 def test_it_learns_to_look_past_what_is_of_one_side_alone() -> None:
     """Numbers that say nothing of the other side hide the pairs from the encoder's cosine."""
     images, texts, wrong = noisy_pairs(1500)

@@ -87,6 +87,7 @@ def tables(build: Any, name: str = "waits") -> list[dict[str, list[Any]]]:
     return [columns.read(shard).to_pydict() for shard in made.shards]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"bad": "'number 7'"}])
 def test_values_and_reasons_are_those_of_one_call_at_a_time(make_build, more):
     alone = tables(built(make_build(recipe(at_once=1, **more)), "score"))

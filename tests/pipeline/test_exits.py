@@ -89,6 +89,7 @@ def test_the_end_of_the_program_waits_for_no_thread(tmp_path):
     assert time.monotonic() - started < 50
 
 
+@pytest.mark.slow
 def test_what_was_printed_arrives_before_the_end():
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "schema"], cwd=ROOT, capture_output=True, check=True

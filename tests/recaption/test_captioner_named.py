@@ -58,6 +58,7 @@ def kept(build_files: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", ["", "context: caption, ", "samples: 2, "])
 def test_a_second_run_asks_and_decodes_nothing_and_writes_the_same(
     make_build, decoded, more, tmp_path
@@ -71,6 +72,7 @@ def test_a_second_run_asks_and_decodes_nothing_and_writes_the_same(
     assert sum(decoded) == 1  # the one that can't be: nothing was told of it
 
 
+@pytest.mark.slow
 def test_answers_of_a_file_without_names_are_found_and_named(make_build, decoded, tmp_path):
     with serve(TELLS) as model:
         first = scored(make_build, model.url)
@@ -85,6 +87,7 @@ def test_answers_of_a_file_without_names_are_found_and_named(make_build, decoded
         assert len(model.asked) == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", ["max_tokens: 7, ", "sentences: 3, ", "language: es, ", "seed: 1, samples: 2, "]
 )

@@ -128,6 +128,7 @@ def test_a_word_of_both_is_the_narrower_one():
     assert found[0].likelihood > 0.9
 
 
+@pytest.mark.slow
 def test_a_drawing_is_named_by_the_encoder_where_the_classifier_sees_another_thing():
     vector = embedded.encode_texts(["rocket"])[0]
     for kind in ("drawing", "photo"):

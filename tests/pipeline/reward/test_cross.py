@@ -149,6 +149,7 @@ def test_a_control_token_is_text_and_what_is_too_long_is_counted(blip):
     assert first[0, 0] == ENC
 
 
+@pytest.mark.slow
 def test_from_files_to_a_folder_that_itm_loads(folder):
     card = training.train_reward(str(folder / "train.yaml"), str(folder / "out"))
     assert card["kind"] == "cross"

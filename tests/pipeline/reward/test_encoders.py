@@ -11,6 +11,7 @@ from pipeline.reward.encoders import choose_encoder, encode_images, encode_texts
 TEXTS = [f"text number {n}" for n in range(200)]
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_encoded_again(tmp_path, monkeypatch):
     encoder = choose_encoder()
     first = encode_texts(encoder, TEXTS, str(tmp_path))
