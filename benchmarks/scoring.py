@@ -1,6 +1,7 @@
 """Prints what scoring costs beside the models: two scorers in one pass, overlap, and peak memory.
 
     python -m benchmarks.scoring [--images 256] [--rounds 5]
+    python -m benchmarks.scoring --captions 10 [--images 16] [--rounds 3]
 
 The first table has two open_clip models (random weights) alone and in one pass over the same pool:
 what both need, as a share of the dearer one with reading and decoding plus the cheaper one's own
@@ -9,6 +10,9 @@ The second has a model that runs elsewhere, as on a GPU: for each batch it sleep
 core needs to read and decode it. Read ahead in threads, both take turns no more.
 The third has the peak memory of `pairmill score` with one process over pools of more and more
 shards of one size.
+
+With `--captions` it is another table alone: what a column of so many captions of each image costs,
+in times of a column of one.
 """
 
 import argparse
@@ -28,6 +32,7 @@ import pyarrow as pa
 
 from benchmarks.clip import BATCH, SIZES, SMALL, save_model, save_photos
 from benchmarks.measure import measure, python, table
+from benchmarks.several_captions import ratios
 from pipeline import decoding, storage
 from pipeline.build import Build
 from pipeline.recipe import parse_recipe
@@ -181,13 +186,26 @@ def memory(work: Path, images: int) -> list[list[str]]:
     return rows
 
 
+def several_captions(work: Path, images: int, captions: int, rounds: int) -> None:
+    head = ["scorer", "one caption", f"{captions} captions", "times"]
+    print("CPU ms per image\n", flush=True)
+    print(table(head, list(ratios(work, images, captions, rounds))), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--captions", type=int, help="of each image; then this table alone")
     options = parser.parse_args()
+    few = options.captions is not None
+    options.images = options.images or (16 if few else 256)
+    options.rounds = options.rounds or (3 if few else 5)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        if few:
+            several_captions(work, options.images, options.captions, options.rounds)
+            return
         for name, config in {"dear": LARGER, "cheap": SMALL}.items():
             save_model(work / name, config)
         head = ["pictures", "dear", "cheap", "both", "cheap alone", "share, wall", "share, CPU"]

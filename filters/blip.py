@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from filters import hub_weights
 from filters.hub_weights import TEXT_LENGTH, Loaded, Source
+from filters.shared_images import groups
 from filters.threads import one_thread
 
 Doubles = npt.NDArray[np.float64]
@@ -71,25 +72,26 @@ def prompt_length(loaded: Loaded, prompt: str) -> int:
 def match_scores(
     loaded: Loaded, images: list[Pixels], read: Tokens, size: int
 ) -> tuple[Doubles, Doubles]:
-    """Probability [n] that text and image match, and the cosine [n] of their projections."""
+    """Probability [n] that text and image match, and the cosine [n] of their projections.
+
+    An image that is there several times is seen once, and joined with each of its texts.
+    """
+    scores, cosines = np.empty(len(images)), np.empty(len(images))
     with one_thread():
-        parts = [
-            _match_batch(loaded, images[at : at + size], _part(read, at, size), size)
-            for at in range(0, len(images), size)
-        ]
-    scores, cosines = (np.concatenate(side) for side in zip(*parts, strict=True))
+        for group in groups((images,), size):
+            seen = _seen(loaded, [images[first] for first in group.firsts], size)
+            for places, which in group.parts(size):
+                found = _match_batch(loaded, _chosen(seen, which, size), _part(read, places), size)
+                scores[places], cosines[places] = found
     return scores, cosines
 
 
-def _match_batch(
-    loaded: Loaded, images: list[Pixels], read: Tokens, size: int
-) -> tuple[Doubles, Doubles]:
+def _match_batch(loaded: Loaded, seen: Any, read: Tokens, size: int) -> tuple[Doubles, Doubles]:
     import torch
 
-    model, count = loaded.model, len(images)
+    model, count = loaded.model, len(read.cut)
     ids, mask = (_filled(part, size).to(loaded.device) for part in (read.ids, read.mask))
     with torch.inference_mode():
-        seen = model.vision_model(pixel_values=_pixels(loaded, images, size)).last_hidden_state
         # What the class of transformers does, but for its mask of the image, always on the CPU.
         joined = model.text_encoder(
             input_ids=ids,
@@ -111,14 +113,17 @@ def log_probabilities(
     """Mean natural log of the probability of a text's tokens, [n, looks], under each look.
 
     `looks` are lists of n images each; the first `prompt` tokens are given, not scored. NaN for a
-    text without tokens of its own.
+    text without tokens of its own. Images that are there several times are seen once.
     """
+    found = np.empty((len(read.cut), len(looks)))
     with one_thread():
-        parts = [
-            np.stack([_likely_batch(loaded, look, read, (at, prompt), size) for look in looks], 1)
-            for at in range(0, len(read.cut), size)
-        ]
-    return np.concatenate(parts)
+        for group in groups(looks, size):
+            for place, look in enumerate(looks):
+                seen = _seen(loaded, [look[first] for first in group.firsts], size)
+                for rows, which in group.parts(size):
+                    own = _chosen(seen, which, size)
+                    found[rows, place] = _likely_batch(loaded, own, _part(read, rows), prompt)
+    return found
 
 
 def scored_tokens(read: Tokens, prompt: int) -> list[int]:
@@ -128,22 +133,17 @@ def scored_tokens(read: Tokens, prompt: int) -> list[int]:
     return [n + (not cut) if n > 0 else 0 for n, cut in zip(own, read.cut, strict=True)]
 
 
-def _likely_batch(
-    loaded: Loaded, look: list[Pixels], read: Tokens, at: tuple[int, int], size: int
-) -> Doubles:
+def _likely_batch(loaded: Loaded, seen: Any, read: Tokens, prompt: int) -> Doubles:
     import torch
 
-    start, prompt = at
-    part = _part(read, start, size)
-    images, count = look[start : start + size], len(part.cut)
-    ids, mask = (_filled(part, size).to(loaded.device) for part in (part.ids, part.mask))
+    ids, mask = (_filled(part, len(seen)).to(loaded.device) for part in (read.ids, read.mask))
     with torch.inference_mode():
-        said = loaded.model(
-            pixel_values=_pixels(loaded, images, size), input_ids=ids, attention_mask=mask
+        said = loaded.model.text_decoder(
+            input_ids=ids, attention_mask=mask, encoder_hidden_states=seen
         ).logits
-    counts = scored_tokens(part, prompt)
+    counts = scored_tokens(read, prompt)
     places = [torch.arange(prompt, prompt + n, device=loaded.device) for n in counts]
-    return np.array([mean_log(said[i], ids[i], places[i]) for i in range(count)])
+    return np.array([mean_log(said[i], ids[i], own) for i, own in enumerate(places)])
 
 
 def mean_log(logits: Any, ids: Any, targets: Any) -> float:
@@ -157,9 +157,25 @@ def mean_log(logits: Any, ids: Any, targets: Any) -> float:
     return float(before.gather(1, ids[targets, None]).mean())
 
 
-def _part(read: Tokens, at: int, size: int) -> Tokens:
-    here = slice(at, at + size)
-    return Tokens(read.ids[here], read.mask[here], read.cut[here])
+def _part(read: Tokens, places: list[int]) -> Tokens:
+    return Tokens(read.ids[places], read.mask[places], [read.cut[place] for place in places])
+
+
+def _seen(loaded: Loaded, images: list[Pixels], size: int) -> Any:
+    """What the image tower says of pictures [size, patches, width], blank ones behind them."""
+    import torch
+
+    with torch.inference_mode():
+        seen = loaded.model.vision_model(pixel_values=_pixels(loaded, images, size))
+    return seen.last_hidden_state
+
+
+def _chosen(seen: Any, which: list[int], size: int) -> Any:
+    """Of `size` rows the picture that each of them shows; the last one again in those too many."""
+    import torch
+
+    with torch.inference_mode():
+        return seen[torch.tensor(which + which[-1:] * (size - len(which)), device=seen.device)]
 
 
 def _filled(rows: Any, size: int) -> Any:

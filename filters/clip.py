@@ -16,6 +16,7 @@ import pyarrow as pa
 from filters import clip_text, clip_weights, embedded, merging, side_layers, tuned_heads
 from filters.clip_text import TEXT_LENGTH, beginnings, tokenized
 from filters.clip_weights import Loaded, Source, prepared
+from filters.shared_images import numbered, once
 from filters.threads import one_thread
 from filters.unread import UNREAD, Unread, is_blank
 
@@ -58,6 +59,7 @@ class ClipScore:
     channels_last: bool = False
     compile: bool = False
     version: ClassVar[int] = 4  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -165,16 +167,15 @@ class ClipScore:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         texts: list[str] = batch[self.text]
         images, places = once(batch["image"])
+        firsts, spoken = numbered(texts)
+        seen = self.encode_images(images)[places]
         if self._is_embedded:
-            seen, read = self.encode_images(images)[places], self.encode_texts(texts)
+            read = self.encode_texts([texts[first] for first in firsts])[spoken]
             cut, blank = self.are_cut(texts), self.are_blank(texts)
         else:
-            loaded = self._load()
+            loaded, size = self._load(), self.batch_size
             tokens = tokenized(loaded, beginnings(texts))
-            if len(images) < len(texts):
-                seen, read = self.encode_images(images)[places], self.encode_texts(texts)
-            else:
-                seen, read = _encode(loaded, images, tokens, self.batch_size)
+            read = _tower(tokens[firsts], size, lambda some: _read(loaded, some, size))[spoken]
             cut = clip_text.are_cut(loaded, texts, tokens)
             blank = clip_text.are_blank(loaded, texts, tokens)
         scores = np.einsum("ij,ij->i", seen, read)
@@ -252,17 +253,6 @@ class ClipScore:
         return loaded._replace(model=merging.merged(loaded.model, self.merge))
 
 
-def once(images: list[Any]) -> tuple[list[Any], list[int]]:
-    """The images that differ as objects, and the place of each among them.
-
-    With several captions of an image, a batch holds it several times.
-    """
-    seen: dict[int, int] = {}
-    places = [seen.setdefault(id(image), len(seen)) for image in images]
-    firsts = [images[places.index(place)] for place in range(len(seen))]
-    return firsts, places
-
-
 @lru_cache(maxsize=8)
 def _warm_up(scorer: ClipScore) -> None:
     """Have CUDA choose its kernels, and torch compile them, before the first batch; once."""
@@ -282,26 +272,11 @@ def clip_of(scorer: Any) -> ClipScore:
     return ClipScore(**{name: getattr(scorer, name) for name in shared})
 
 
-def _encode(loaded: Loaded, images: list[Pixels], tokens: Any, size: int) -> tuple[Floats, Floats]:
-    """Unit vectors [n, d] of images and of texts, in batches of `size`."""
-    with one_thread():
-        parts = [
-            _encode_batch(loaded, images[i : i + size], tokens[i : i + size], size)
-            for i in range(0, len(images), size)
-        ]
-    seen, read = (np.concatenate(side) for side in zip(*parts, strict=True))
-    return _unit(seen), _unit(read)
+def _tower(items: Any, size: int, encode: Callable[[Any], Floats]) -> Floats:
+    """Unit vectors of images or of texts, in batches of `size`.
 
-
-def _encode_batch(
-    loaded: Loaded, images: list[Pixels], tokens: Any, size: int
-) -> tuple[Floats, Floats]:
-    """Features of one batch, filled up to `size` so that no value depends on its companions."""
-    return _seen(loaded, images, size), _read(loaded, tokens, size)
-
-
-def _tower(items: list[Any], size: int, encode: Callable[[list[Any]], Floats]) -> Floats:
-    """Unit vectors of images or of texts, in batches of `size`."""
+    Each is filled up to that, so that no value depends on its companions.
+    """
     with one_thread():
         parts = [encode(items[i : i + size]) for i in range(0, len(items), size)]
     return _unit(np.concatenate(parts)) if parts else np.zeros((0, 0), np.float32)

@@ -14,6 +14,7 @@ from filters import clip_weights
 from filters.blip import mean_log
 from filters.clip_weights import Loaded, Source
 from filters.hub_weights import TEXT_LENGTH
+from filters.shared_images import groups
 from filters.threads import one_thread
 
 Doubles = npt.NDArray[np.float64]
@@ -79,34 +80,37 @@ def log_probabilities(
 ) -> Doubles:
     """Mean natural log of the probability of a text's tokens, [n, looks], under each look.
 
-    `looks` are lists of n images each. NaN for a text without tokens of its own.
+    `looks` are lists of n images each. NaN for a text without tokens of its own. Images that are
+    there several times are seen once.
     """
-    with one_thread():
-        parts = [_batch(loaded, looks, read, at, size) for at in range(0, len(read.cut), size)]
-    return np.concatenate(parts)
-
-
-def _batch(
-    loaded: Loaded, looks: Sequence[list[Pixels]], read: Tokens, at: int, size: int
-) -> Doubles:
-    """One batch, filled up to `size` so that no value depends on its companions."""
     import torch
 
-    here = slice(at, at + size)
-    ids = read.ids[here]
-    count = len(ids)
-    ids = torch.cat([ids, ids[-1:].expand(size - count, -1)]).to(loaded.device)
-    found = np.empty((count, len(looks)))
-    with torch.inference_mode():
-        # The tower adds its class token behind the padding and hands back the tokens alone.
-        _, words = loaded.model._encode_text(ids)
-        for place, look in enumerate(looks):
-            _, seen = loaded.model._encode_image(_pixels(loaded, look[here], size))
-            logits = loaded.model.text_decoder(seen, words)
-            for row in range(count):
-                targets = read.targets[at + row].to(loaded.device)
-                found[row, place] = mean_log(logits[row], ids[row], targets)
+    found = np.empty((len(read.cut), len(looks)))
+    with one_thread(), torch.inference_mode():
+        for group in groups(looks, size):
+            firsts = [[look[first] for first in group.firsts] for look in looks]
+            seen = [loaded.model._encode_image(_pixels(loaded, f, size))[1] for f in firsts]
+            for places, which in group.parts(size):
+                filled = which + which[-1:] * (size - len(which))
+                found[places] = _batch(loaded, [one[filled] for one in seen], read, places)
     return found
+
+
+def _batch(loaded: Loaded, seen: Sequence[Any], read: Tokens, places: list[int]) -> Doubles:
+    """One batch, filled up to what is seen so that no value depends on its companions."""
+    import torch
+
+    ids = read.ids[places]
+    more = len(seen[0]) - len(places)
+    ids = torch.cat([ids, ids[-1:].expand(more, -1)]).to(loaded.device)
+    targets = [read.targets[place].to(loaded.device) for place in places]
+    # The tower adds its class token behind the padding and hands back the tokens alone.
+    _, words = loaded.model._encode_text(ids)
+    said = (loaded.model.text_decoder(look, words) for look in seen)
+    logs = [
+        [mean_log(logits[row], ids[row], own) for row, own in enumerate(targets)] for logits in said
+    ]
+    return np.array(logs).T
 
 
 def _pixels(loaded: Loaded, images: list[Pixels], size: int) -> Any:

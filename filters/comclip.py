@@ -18,14 +18,15 @@ from filters.roles import Roles, find_roles
 from filters.unread import UNREAD
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares
-Asking = Generator[list[Pixels], Floats, Any]  # asks for the vectors of pictures, until it returns
+Asking = Generator[list["View"], Floats, Any]  # asks for the vectors of views, until it returns
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _MOST_BOXES = 16  # of a picture that are tried, those with the best scores
 _SIDE = 2 / 3  # of a crop, of the side it is cut from
 _AT = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5))
 _LEAST = 1e-6  # of support that weights can be made of
-_ROWS = 8  # whose pictures are in memory at once
+_ROWS = 64  # whose vectors are in memory at once
+_PICTURES = 128  # that are, about
 _COLUMNS: dict[str, pa.DataType] = {
     "comclip_score": pa.float32(),
     "comclip_parts": pa.list_(
@@ -84,6 +85,7 @@ class ComClip:
     temperature: float = 0.1
 
     version: ClassVar[int] = 3  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text", "boxes": "numbers", "labels": "texts"}
     writes: ClassVar[pa.Schema] = pa.schema(_COLUMNS)
 
@@ -137,7 +139,8 @@ class ComClip:
             read = self._clip.encode_texts(spoken).reshape(len(some), 4, -1)
             pairs = zip(some, read, strict=True)
             asking = [self._row(batch, i, roles, vectors) for (i, roles), vectors in pairs]
-            rows = together(asking, self._clip.encode_images)
+            most = -(-_PICTURES // self.batch_size) * self.batch_size
+            rows = together(asking, self._clip.encode_images, most)
             for (i, _), (score, parts) in zip(some, rows, strict=True):
                 values["comclip_score"][i], values["comclip_parts"][i] = score, parts
         return values
@@ -145,7 +148,7 @@ class ComClip:
     def _row(self, batch: dict[str, list[Any]], i: int, roles: Roles, read: Floats) -> Asking:
         """Score and parts of a row; `read` has the vectors of its caption and the three parts."""
         image, entities = batch["image"][i], read[[1, 3]]
-        whole = (yield [image])[0]
+        whole = (yield [View(image)])[0]
         if self.boxes is None:
             places = yield from tried(image, entities, whole, self.depth)
         else:
@@ -157,7 +160,7 @@ class ComClip:
             else:
                 places = [labelled(boxes, word) for word in (roles.subject, roles.object)]
         shown = [places[0], places[0] + places[1], places[1]]
-        seen = yield [only(image, boxes) for boxes in shown]
+        seen = yield [View.only(image, boxes) for boxes in shown]
         found = combined(whole, seen, read, self.temperature)
         parts = zip(Roles._fields, roles, found.support, found.weights, shown, strict=True)
         names = ("role", "words", "support", "weight", "box")
@@ -170,8 +173,39 @@ class ComClip:
         return clip_of(self)
 
 
-def together(asking: Sequence[Asking], encode: Callable[[list[Pixels]], Floats]) -> list[Any]:
-    """What each returns; the pictures that all ask for are encoded at once, round by round."""
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture, a crop of it, or a copy in which all but boxes is black; made when it is used."""
+
+    image: Pixels
+    boxes: tuple[Box, ...] = (WHOLE,)
+    is_crop: bool = True
+
+    @classmethod
+    def only(cls, image: Pixels, boxes: list[Box]) -> "View":
+        """The view in which all but the boxes is black."""
+        return cls(image) if WHOLE in boxes else cls(image, tuple(sorted(set(boxes))), False)
+
+    @property
+    def name(self) -> tuple[int, tuple[Box, ...], bool]:
+        """Equal for views that are equal in every pixel, of pictures that are the same object."""
+        return id(self.image), self.boxes, self.is_crop
+
+    @property
+    def pixels(self) -> Pixels:
+        if self.boxes == (WHOLE,):
+            return self.image
+        return cut(self.image, *self.boxes) if self.is_crop else only(self.image, [*self.boxes])
+
+
+def together(
+    asking: Sequence[Asking], encode: Callable[[list[Pixels]], Floats], most: int = _PICTURES
+) -> list[Any]:
+    """What each returns; the views that all ask for are encoded at once, round by round.
+
+    One that was asked for before is not encoded again; `most` pictures are in memory at a time.
+    """
+    known: dict[Any, Floats] = {}
     answers: dict[int, Any] = {}
     given: dict[int, Any] = dict.fromkeys(range(len(asking)))
     while given:
@@ -181,9 +215,13 @@ def together(asking: Sequence[Asking], encode: Callable[[list[Pixels]], Floats])
                 wanted[i] = asking[i].send(vectors)
             except StopIteration as end:
                 answers[i] = end.value
-        images = [image for some in wanted.values() for image in some]
-        rows = iter(encode(images) if images else ())
-        given = {i: np.stack([next(rows) for _ in some]) for i, some in wanted.items()}
+        new = {view.name: view for some in wanted.values() for view in some}
+        views = [view for name, view in new.items() if name not in known]
+        for start in range(0, len(views), most):
+            part = views[start : start + most]
+            vectors = encode([view.pixels for view in part])
+            known |= {view.name: vector for view, vector in zip(part, vectors, strict=True)}
+        given = {i: np.stack([known[view.name] for view in some]) for i, some in wanted.items()}
     return [answers[i] for i in range(len(asking))]
 
 
@@ -197,7 +235,7 @@ def tried(image: Pixels, entities: Floats, whole: Floats, depth: int) -> Asking:
         wanted = sorted({box for boxes in crops.values() for box in boxes})
         if not wanted:
             break
-        vectors = dict(zip(wanted, (yield [cut(image, box) for box in wanted]), strict=True))
+        vectors = dict(zip(wanted, (yield [View(image, (box,)) for box in wanted]), strict=True))
         for n in sorted(open_):
             value, box = max((float(entities[n] @ vectors[box]), box) for box in crops[n])
             if value > agreement[n]:
@@ -209,7 +247,7 @@ def tried(image: Pixels, entities: Floats, whole: Floats, depth: int) -> Asking:
 
 def chosen(image: Pixels, entities: Floats, whole: Floats, boxes: list[Box]) -> Asking:
     """A list with one box for each entity, the one whose crop agrees best with it."""
-    seen = [whole, *((yield [cut(image, box) for box in boxes]) if boxes else ())]
+    seen = [whole, *((yield [View(image, (box,)) for box in boxes]) if boxes else ())]
     cosines = np.stack(seen) @ entities.T
     return [[(WHOLE, *boxes)[place]] for place in cosines.argmax(axis=0).tolist()]
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
+from filters.shared_images import once
 from filters.unread import UNREAD
 
 Pixels = npt.NDArray[Any]  # uint8; OpenCV's stubs promise no more than a number
@@ -46,6 +47,7 @@ class ClipConsistency:
     views: tuple[str, ...] = ("jpeg", "resize", "crop", "blur")
 
     version: ClassVar[int] = 3  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("clip_consistency", pa.float32()), ("consistency_truncated", pa.bool_())]
@@ -93,10 +95,9 @@ class ClipConsistency:
         count = len(batch["image"])
         if not count:
             return {name: [] for name in self.writes.names}
-        looks = [
-            image.views if isinstance(image, Ready) else self._looks(image)
-            for image in batch["image"]
-        ]
+        distinct, which = once(batch["image"])
+        views = [i.views if isinstance(i, Ready) else self._looks(i) for i in distinct]
+        looks = [views[number] for number in which]
         texts = list(batch[self.text]) * (1 + len(self.views))
         images = [image for look in zip(*looks, strict=True) for image in look]
         found = self._clip({"image": images, self.text: texts})

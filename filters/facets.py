@@ -20,6 +20,7 @@ from filters.mllm import TEXT_LENGTH, Prompt
 from filters.ocr import overlap
 from filters.phrases import Part
 from filters.served import Server
+from filters.shared_images import once
 from filters.unread import UNREAD
 
 JUDGES = ("embedded", "local", "served")
@@ -124,6 +125,11 @@ class Facets:
         return judging.at_once(self)
 
     @property
+    def makes_batches(self) -> bool:
+        """Whether more captions than `batch_size` do no harm: it is not so of a server."""
+        return self.judge != "served"
+
+    @property
     def device(self) -> str:
         return "cpu" if self._judge is None else self._judge.device
 
@@ -175,13 +181,14 @@ class Facets:
         """The facets of each pair by the embedded encoder."""
         texts = batch[self.text]
         read = batch[self.ocr_text] if self.ocr_text is not None else [None] * len(texts)
-        seen = embedded.encode_images(batch["image"])
+        distinct, which = once(batch["image"])
+        seen = embedded.encode_images(distinct)
         rows = []
-        for image, text, shown in zip(seen, texts, read, strict=True):
+        for number, text, shown in zip(which, texts, read, strict=True):
             if unread.is_blank(text[:TEXT_LENGTH]):
                 rows.append(_NOT_READ)
                 continue
-            found = compared(image, phrases.parts(text), self.temperature)
+            found = compared(seen[number], phrases.parts(text), self.temperature)
             said = phrases.quoted(text)
             if said is not None and shown is not None:
                 found["text"] = overlap(said, shown)

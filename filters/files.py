@@ -24,7 +24,7 @@ def read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
             found = json.load(stream)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: can't be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: is no JSON object")

@@ -18,6 +18,12 @@ _TOP_BIT = np.uint64(63)
 Train = Callable[[Halves, Halves], Doubles]
 
 
+def check_rows(name: str, count: int) -> None:
+    """Raises ValueError for a sample that is too small to be parted, however large the pool is."""
+    if count < 2 * FEWEST:
+        raise ValueError(f"{name} must be at least {2 * FEWEST}, got {count}")
+
+
 def sample(rows: pa.Table, names: Sequence[str], seed: int, salt: str) -> tuple[Halves, Halves]:
     """Vectors of images and of texts, [n, d] each, in an order that depends on seed and keys.
 

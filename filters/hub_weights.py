@@ -11,7 +11,7 @@ import os
 import pickle
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from filters.finite import check_finite
 
 TEXT_LENGTH = 2000
 """Characters of a text that are tokenised; models read some dozens or hundreds of tokens."""
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _CONFIG = "config.json"
 _WEIGHTS = (".safetensors", ".bin")
 _DECIDING = (
@@ -114,12 +115,41 @@ def config(source: Source) -> dict[str, Any]:
     return files.read_json(os.path.join(folder, _CONFIG))
 
 
-def image_side(source: Source) -> int | None:
-    """The side in pixels of what a model in a folder sees; None where that is not said."""
+def image_side(source: Source, part: str | None = "vision_config") -> int | None:
+    """The side in pixels of what a model in a folder sees; None where that is not said.
+
+    `part` is where its configuration says it; None for one that is all about pictures.
+    """
     if source.folder is None:
         return None
-    size = config(source).get("vision_config", {}).get("image_size")
-    return size if isinstance(size, int) else None
+    found = config(source) if part is None else config(source).get(part)
+    size = found.get("image_size") if isinstance(found, dict) else None
+    sides = size if isinstance(size, list) else [size]
+    known = [side for side in sides if type(side) is int and side > 0]
+    return max(known, default=None)
+
+
+def class_names(config: Mapping[str, Any], where: str) -> dict[int, str]:
+    """What a configuration calls a model's outputs; empty where it says nothing of them.
+
+    Raises ValueError for names that are none.
+    """
+    names = config.get("id2label") or {}
+    try:
+        return {int(place): str(name) for place, name in names.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: its `id2label` is no mapping of numbers to names") from error
+
+
+def settle_precision(scorer: Any, device: str) -> None:
+    """Make of `auto` what a model runs in on a device. Raises ValueError for a precision unknown.
+
+    Settled where a scorer is made, as a worker may have another device.
+    """
+    if scorer.precision not in PRECISIONS:
+        raise ValueError(f"precision {scorer.precision!r}: known are {', '.join(PRECISIONS)}")
+    if scorer.precision == "auto":
+        object.__setattr__(scorer, "precision", "bf16" if device == "cuda" else "fp32")
 
 
 def digest(source: Source) -> str:

@@ -26,15 +26,12 @@ def check(source: Source, labels: Sequence[str]) -> None:
     """Raises ValueError for what can be known to be wrong without torch."""
     hub_weights.check(source, {"": ""})
     if source.folder is not None:
-        places({**_NAMED, **hub_weights.config(source)}, labels, source.model)
-
-
-_NAMED: dict[str, Any] = {"id2label": {}}  # a folder that names no classes has none by name
+        places(hub_weights.config(source), labels, source.model)
 
 
 def places(config: dict[str, Any], labels: Sequence[str], model: str) -> list[int]:
     """The places of classes in a model's answer. Raises ValueError for one it does not have."""
-    known = {str(name): int(place) for place, name in config["id2label"].items()}
+    known = {name: place for place, name in hub_weights.class_names(config, model).items()}
     for label in labels:
         if label not in known:
             more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
@@ -86,13 +83,3 @@ def _prepared(loaded: Loaded, image: Pixels) -> Any:
     from PIL import Image
 
     return loaded.processor(Image.fromarray(image), return_tensors="pt")["pixel_values"]
-
-
-def image_side(source: Source) -> int | None:
-    """The side in pixels of what a model in a folder sees; None where that is not said."""
-    if source.folder is None:
-        return None
-    size = hub_weights.config(source).get("image_size")
-    if isinstance(size, list | tuple):
-        size = max(size)
-    return size if isinstance(size, int) else None

@@ -25,6 +25,7 @@ from filters import (
     vocabulary,
 )
 from filters.clip_weights import FOLDER
+from filters.shared_images import once
 from filters.unread import UNREAD
 
 EMBEDDED, OPEN_CLIP, TRANSFORMERS = "embedded", "open_clip", "transformers"
@@ -86,6 +87,7 @@ class CaptionLikelihood:
     gain: bool = True
     batch_size: int = 16
     version: ClassVar[int] = 2  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -186,7 +188,7 @@ class CaptionLikelihood:
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         images, texts = batch["image"], [text.strip() for text in batch[self.text]]
-        looks = [images, [_blank(image) for image in images]] if self.gain else [images]
+        looks = [images, _blanks(images)] if self.gain else [images]
         said = self._said(looks, texts)
         is_said = np.array(said.counts) > 0
         if not np.isfinite(said.logs[is_said]).all():
@@ -239,6 +241,13 @@ _FOREIGN = {  # parameters that mean nothing to models of a kind
     OPEN_CLIP: ("revision", "prompt"),
     TRANSFORMERS: ("pretrained", "preprocess_tag", "sha256"),
 }
+
+
+def _blanks(images: list[Pixels]) -> list[Pixels]:
+    """The blank of each image; of one that is there several times there is one as well."""
+    distinct, which = once(images)
+    blanks = [_blank(image) for image in distinct]
+    return [blanks[number] for number in which]
 
 
 def _blank(image: Pixels) -> Pixels:

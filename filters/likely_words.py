@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters import embedded, vocabulary
+from filters.shared_images import once
 
 Doubles = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -45,9 +46,17 @@ def log_probabilities(looks: Sequence[list[Pixels]], read: Words) -> Doubles:
     p(w | image) = exp(c(w) / T) / sum of exp(c(u) / T) over the list and w, where c is the cosine
     of image and word and T the temperature.
     """
-    seen = [embedded.encode_images(look).astype(np.float64) for look in looks]
-    rows = [[_mean_log(look[row], own) for look in seen] for row, own in enumerate(read.words)]
-    return np.array(rows, np.float64).reshape(len(rows), len(looks))
+    columns = [_logs(look, read.words) for look in looks]
+    return np.array(columns, np.float64).reshape(len(looks), len(read.words)).T
+
+
+def _logs(look: list[Pixels], words: list[list[str]]) -> list[float]:
+    """The mean log of each text's words, by images of which each is looked at once."""
+    distinct, which = once(look)
+    seen = embedded.encode_images(distinct).astype(np.float64)
+    totals = [float(np.logaddexp.reduce(_known() @ image / TEMPERATURE)) for image in seen]
+    pairs = zip(which, words, strict=True)
+    return [_mean_log(seen[number], totals[number], own) for number, own in pairs]
 
 
 def prepare() -> None:
@@ -56,10 +65,10 @@ def prepare() -> None:
     embedded.encode_images([np.zeros((1, 1, 3), np.uint8)])
 
 
-def _mean_log(image: Doubles, own: list[str]) -> float:
+def _mean_log(image: Doubles, total: float, own: list[str]) -> float:
+    """`total` is the log of the sum over the list."""
     if not own:
         return math.nan
-    total = float(np.logaddexp.reduce(_known() @ image / TEMPERATURE))
     logs = []
     for word in own:
         score = float(_vector(word) @ image) / TEMPERATURE

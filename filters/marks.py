@@ -12,11 +12,18 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters import clip_weights, embedded, files, foreign, image_classes, marks_head
+from filters import (
+    clip_weights,
+    embedded,
+    files,
+    foreign,
+    hub_weights,
+    image_classes,
+    marks_head,
+)
 from filters.hub_weights import Source, digest
 
 EMBEDDED = "embedded"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _KINDS = ("watermark_likelihood", "logo_likelihood")
 _OF_HUB = ("revision", "precision", "label", "logo_label")
 
@@ -49,8 +56,7 @@ class Marks:
     reads: ClassVar[tuple[str, ...]] = ("image",)
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
+        hub_weights.settle_precision(self, self.device)
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self._is_embedded:
@@ -61,8 +67,6 @@ class Marks:
             )
         else:
             image_classes.check(self._source, [*self._labels.values()])
-        if self.precision == "auto":  # settled here: a worker may have another device
-            object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
 
     @property
     def writes(self) -> pa.Schema:
@@ -73,7 +77,7 @@ class Marks:
     def image_request(self) -> int | None:
         if self._is_embedded:
             return marks_head.SIDE
-        side = image_classes.image_side(self._source)
+        side = hub_weights.image_side(self._source, part=None)
         return None if side is None else 2 * side
 
     @property

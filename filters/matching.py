@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from filters import blip, clip_weights, embedded, foreign, hub_weights, unread, vocabulary
 from filters.hub_weights import Loaded, Source
+from filters.shared_images import once
 from filters.unread import UNREAD
 
 EMBEDDED = "embedded"
@@ -53,6 +54,7 @@ class ImageTextMatching:
     copies: int = 16
     batch_size: int = 16
     version: ClassVar[int] = 3  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -155,11 +157,12 @@ class ImageTextMatching:
 
 def _by_copies(images: list[Any], texts: list[str], most: int) -> dict[str, list[Any]]:
     """The values under the embedded encoder; see ImageTextMatching."""
-    seen = embedded.encode_images(images).astype(np.float64)
+    distinct, which = once(images)
+    seen = embedded.encode_images(distinct).astype(np.float64)
     scores: list[float | Exception | None] = []
     cosines: list[float | None] = []
-    for image, text in zip(seen, texts, strict=True):
-        copies = vocabulary.altered(text, most)
+    for number, text in zip(which, texts, strict=True):
+        image, copies = seen[number], vocabulary.altered(text, most)
         # one product each: within a larger one a sum could round by its companions
         own, *others = [float(read @ image) for read in embedded.encode_texts([text, *copies])]
         gains = [math.exp((other - own) / _TEMPERATURE) for other in others]

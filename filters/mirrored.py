@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
+from filters.shared_images import once
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Mirrored:
     batch_size: int = 32
     merge: str | None = None
     version: ClassVar[int] = 3  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("mirrored_score", pa.float32()), ("mirrored_truncated", pa.bool_())]
@@ -69,11 +71,9 @@ class Mirrored:
         return Ready((self._clip.prepare_image(_mirrored(image)),))
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        mirrored = [
-            image.views[0] if isinstance(image, Ready) else _mirrored(image)
-            for image in batch["image"]
-        ]
-        found = self._clip({**batch, "image": mirrored})
+        distinct, which = once(batch["image"])
+        mirrored = [i.views[0] if isinstance(i, Ready) else _mirrored(i) for i in distinct]
+        found = self._clip({**batch, "image": [mirrored[number] for number in which]})
         return {
             "mirrored_score": found["clip_score"],
             "mirrored_truncated": found["clip_truncated"],

@@ -64,6 +64,7 @@ class Noise:
             raise ValueError(
                 f"epochs {self.epochs} must be 0 or more, temperature {self.temperature} above 0"
             )
+        halves.check_rows("fit_rows", self.fit_rows)
         if not 0 <= self.near <= 1:
             raise ValueError(f"near must be from 0 to 1, got {self.near}")
         if self.mixture not in MIXTURES:

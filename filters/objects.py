@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from filters import clip_weights, hub_weights, nanodet
 from filters.hub_weights import Source
+from filters.threads import one_thread
 
 NANODET = "nanodet"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 OBJECT = pa.struct(
     [("name", pa.string()), ("score", pa.float32()), ("box", pa.list_(pa.float32()))]
 )
@@ -75,8 +75,6 @@ class Objects:
             raise ValueError("threshold must be between 0 and 1, overlap above 0 and at most 1")
         if self.most < 1 or self.batch_size < 1:
             raise ValueError("most and batch_size must be at least 1")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
         if self._is_nanodet:
             if self.weights is None:
                 raise ValueError(f"model {NANODET!r} needs `weights`: {nanodet.PACKAGE}")
@@ -87,9 +85,7 @@ class Objects:
             raise ValueError(f"model {self.model!r} brings its weights; remove `weights`")
         else:
             hub_weights.check(Source(self.model, self.revision), {"": ""})
-        if self.precision == "auto":  # settled here: a worker may have another device
-            on_cuda = self.device == "cuda" and not self._is_nanodet
-            object.__setattr__(self, "precision", "bf16" if on_cuda else "fp32")
+        hub_weights.settle_precision(self, "cpu" if self._is_nanodet else self.device)
         if self._is_nanodet and self.precision != "fp32":
             raise ValueError(f"precision {self.precision!r}: {NANODET!r} runs in fp32 alone")
 
@@ -153,7 +149,7 @@ class Objects:
         pictures = [Image.fromarray(shown)]
         inputs = loaded.processor(images=pictures, return_tensors="pt").to(loaded.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(loaded.dtype)
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             said = loaded.model(**inputs)
         if not bool(said.logits.isfinite().all() and said.pred_boxes.isfinite().all()):
             raise ValueError("what the model says is NaN or infinite")

@@ -14,12 +14,14 @@ import pyarrow as pa
 from filters import embedded, reward_head, reward_side, reward_tokens, tokens
 from filters.clip import EMBEDDED, ClipScore
 from filters.reward_head import Floats, Head
+from filters.shared_images import once
 from filters.unread import UNREAD
 
 _PIXELS = "image"
 _STORED = ("clip_image", "clip_text")
 _CUT = "reward_truncated"
 _MOST_IMAGES = 64  # in memory at once
+_MOST_LAYERS = 64  # texts of which that is so, a megabyte each
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class RewardScore:
     precision: str = "auto"
     encoder_weights: str | None = None
     version: ClassVar[int] = 3  # says of which texts nothing is read, whatever the weights
+    makes_batches: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -176,15 +179,18 @@ class RewardScore:
     def _encoded(self, images: list[Any], texts: list[str]) -> tuple[Floats, Floats]:
         """Vectors as stored ones are, so that both ways give one reward; then what is beside."""
         clip, weights = self._clip, self._head.weights
-        seen, read = _half(clip.encode_images(images)), _half(clip.encode_texts(texts))
+        distinct, which = once(images)
+        seen, read = _half(clip.encode_images(distinct)), _half(clip.encode_texts(texts))
         if not self._head.has_side or not images:
-            return seen, read
-        layers, mask = clip.text_layers(texts)
-        cells = _half(clip.image_layers(images))
-        return (
-            reward_side.beside(weights, "image", seen, cells, None),
-            reward_side.beside(weights, "text", read, _half(layers), mask),
-        )
+            return seen[which], read
+        cells = _half(clip.image_layers(distinct))
+        told = []
+        for start in range(0, len(texts), _MOST_LAYERS):
+            part = slice(start, start + _MOST_LAYERS)
+            layers, mask = clip.text_layers(texts[part])
+            told.append(reward_side.beside(weights, "text", read[part], _half(layers), mask))
+        seen = reward_side.beside(weights, "image", seen, cells, None)
+        return seen[which], np.concatenate(told)
 
     @property
     def _clip(self) -> ClipScore:

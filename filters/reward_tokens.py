@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from filters import embedded, tokens
 from filters.clip import EMBEDDED, ClipScore, Floats, Pixels
+from filters.shared_images import once
 from filters.tokens import Words
 from filters.tokenwise import interaction
 
@@ -68,10 +69,19 @@ def of_tokens(patches: Floats, words: Words, others: Floats) -> Floats:
 
     Of a text in which nothing is read the first two are 0.
     """
-    usual = (patches @ others.T).max(axis=0).astype(np.float64)
+    return _of_tokens(patches, words, _usual(patches, others))
+
+
+def _of_tokens(patches: Floats, words: Words, usual: tuple[float, float]) -> Floats:
     found = interaction(patches, words.vectors) if len(words.vectors) else None
     both = (0.0, 0.0) if found is None else (found.i2t, found.t2i)
-    return np.array([*both, usual.mean(), usual.std()], np.float32)
+    return np.array([*both, *usual], np.float32)
+
+
+def _usual(patches: Floats, others: Floats) -> tuple[float, float]:
+    """Mean and deviation of the best patch of other words: of the picture alone."""
+    best = (patches @ others.T).max(axis=0).astype(np.float64)
+    return float(best.mean()), float(best.std())
 
 
 def tokens_of(
@@ -81,13 +91,14 @@ def tokens_of(
 
     What is there several times, the same array or an equal text, is looked at once.
     """
-    distinct = {id(image): image for image in images}
-    patches = dict(zip(distinct, tokens.patches(clip, [*distinct.values()]), strict=True))
+    distinct, which = once(images)
+    seen = [(one, _usual(one, others)) for one in tokens.patches(clip, distinct)]
     read = [*dict.fromkeys(texts)]
     words = dict(zip(read, tokens.words(clip, read), strict=True))
     found = np.zeros((len(images), OF_TOKENS), np.float32)
-    for place, (image, text) in enumerate(zip(images, texts, strict=True)):
-        found[place] = of_tokens(patches[id(image)], words[text], others)
+    for place, (number, text) in enumerate(zip(which, texts, strict=True)):
+        patches, usual = seen[number]
+        found[place] = _of_tokens(patches, words[text], usual)
     is_read = np.array([len(words[text].vectors) > 0 for text in texts], bool)
     return found, is_read
 

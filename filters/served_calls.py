@@ -71,13 +71,26 @@ class Line:
         self.failed = self.timed_out = 0  # attempts in a row
         self.is_given_up = self.has_answered = False
         self.given_up_until = 0.0
+        self.under_way: dict[bytes, asyncio.Task[Answer | ServedError]] = {}
 
     async def answer_all(
         self, requests: Mapping[bytes, Request], store: Store
     ) -> dict[bytes, Answer | ServedError]:
         """An answer or an error for each request; answers are stored as they come."""
-        asked = (self._answer(key, request, store) for key, request in requests.items())
+        asked = (self._once(key, request, store) for key, request in requests.items())
         return dict(zip(requests, await asyncio.gather(*asked), strict=True))
+
+    async def _once(self, key: bytes, request: Request, store: Store) -> Answer | ServedError:
+        """What a request comes to; of calls that want the same at a time, one asks."""
+        while (other := self.under_way.get(key)) is not None:
+            await asyncio.wait([other])
+            if not other.cancelled():  # an interrupt of that call is none of this one
+                return other.result()
+        task = self.under_way[key] = asyncio.ensure_future(self._answer(key, request, store))
+        try:
+            return await task
+        finally:
+            del self.under_way[key]
 
     async def _answer(self, key: bytes, request: Request, store: Store) -> Answer | ServedError:
         try:
@@ -102,6 +115,9 @@ class Line:
         for attempt in range(1, limit + 1):
             await asyncio.sleep(wait)
             async with self.gate:
+                known = await asyncio.to_thread(store.recall, [key])
+                if key in known:  # stored for another call or process meanwhile
+                    return known[key]
                 self._check_given_up()
                 endpoint = self._freest()
                 endpoint.open += 1
@@ -116,8 +132,9 @@ class Line:
                     continue
                 finally:
                     endpoint.open -= 1
-            await asyncio.to_thread(store.keep, key, self._model, answer, *cost)
-            return answer
+                # within the gate: a kill loses no more answers than may be under way
+                await asyncio.to_thread(store.keep, key, self._model, answer, *cost)
+                return answer
         raise AssertionError("a request has one attempt at least")
 
     async def _attempt(
@@ -207,7 +224,9 @@ class Line:
         others_do = any(e.failures == 0 for e in self.endpoints)
         if not again.rests and not (others_do and endpoint.failures >= GIVE_UP):
             return _grown(unit, attempt)
-        rest = _grown(unit, endpoint.failures) if again.wait_s is None else again.wait_s
+        # connections that broke together are many failures: none of them makes a rest longer
+        times = endpoint.refusals if again.rests else endpoint.failures
+        rest = _grown(unit, times) if again.wait_s is None else again.wait_s
         endpoint.rest_until = max(endpoint.rest_until, now + rest)
         self._tell_of_rest(endpoint, now)
         if min(e.refusals for e in self.endpoints) >= max(self.server.attempts, GIVE_UP):

@@ -65,6 +65,8 @@ class TeacherMass:
         for name in ("queue", "units", "train_rows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.teacher == "averaged":
+            halves.check_rows("train_rows", self.fit_rows)
         if not self.temperatures or not min(self.temperatures) > 0:
             raise ValueError(f"temperatures must be above 0, got {list(self.temperatures)}")
         if not self.temperature > 0:

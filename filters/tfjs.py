@@ -50,7 +50,7 @@ def read(path: str) -> Graph:
         known = _arrays(os.path.dirname(path), found["weightsManifest"])
         outputs = found["signature"]["outputs"].values()
         names = tuple(sorted(str(one["name"]).partition(":")[0] for one in outputs))
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, OverflowError) as error:
         raise ValueError(f"{path}: is no graph of TensorFlow.js: {error}") from error
     entries = [node.name for node in nodes if node.kind == "Placeholder"]
     steps = [node for node in nodes if node.kind not in ("Const", "Placeholder")]
@@ -58,6 +58,9 @@ def read(path: str) -> Graph:
     if strange or len(entries) != 1:
         why = f"operations {', '.join(strange)}" if strange else f"{len(entries)} inputs"
         raise ValueError(f"{path}: a graph with {why} can't be run here")
+    nowhere = sorted({*names} - {*known, *entries, *(step.name for step in steps)})
+    if nowhere or not names:
+        raise ValueError(f"{path}: nothing leads to its outputs {', '.join(nowhere)}".rstrip())
     return Graph(_ordered(path, steps, {*known, *entries}), known, entries[0], names)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters.clip import EMBEDDED, ClipScore, Ready, clip_of
+from filters.shared_images import rows_once
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,6 +42,7 @@ class MaskedClipScore:
     merge: str | None = None
 
     version: ClassVar[int] = 3  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text", "text_boxes": "numbers"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("tmars_score", pa.float32()), ("tmars_truncated", pa.bool_())]
@@ -85,8 +87,9 @@ class MaskedClipScore:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if not batch["image"]:
             return {"tmars_score": [], "tmars_truncated": []}
-        pairs = zip(batch["image"], batch["text_boxes"], strict=True)
-        images = [_without_text(image, boxes) for image, boxes in pairs]
+        firsts, which = rows_once(batch["image"], batch["text_boxes"])
+        distinct = [_without_text(batch["image"][n], batch["text_boxes"][n]) for n in firsts]
+        images = [distinct[number] for number in which]
         scores = self._clip({"image": images, self.text: batch[self.text]})
         return {"tmars_score": scores["clip_score"], "tmars_truncated": scores["clip_truncated"]}
 

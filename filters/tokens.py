@@ -16,6 +16,7 @@ from filters import caption, clip_weights, embedded
 from filters.clip import EMBEDDED, ClipScore, Floats, Pixels
 from filters.clip_text import TEXT_LENGTH, beginnings, tokenized
 from filters.clip_weights import Loaded, Source, prepared
+from filters.shared_images import once
 from filters.threads import one_thread
 
 MOST_WORDS = 64
@@ -85,8 +86,20 @@ def check(model: str) -> None:
 def patches(clip: ClipScore, images: Sequence[Pixels]) -> Iterator[Floats]:
     """Unit vectors [n, d] of the patches of each picture, row by row.
 
-    The embedded encoder gives the cells of its map that show the picture, 7 x 7 at most.
+    The embedded encoder gives the cells of its map that show the picture, 7 x 7 at most. A picture
+    that is there several times is looked at once, and has one array each time.
     """
+    distinct, which = once(images)
+    last = {number: place for place, number in enumerate(which)}
+    new, known = _patches(clip, distinct), dict[int, Floats]()
+    for place, number in enumerate(which):
+        if number not in known:  # they come in the order of their first places
+            known[number] = next(new)
+        yield known.pop(number) if last[number] == place else known[number]
+
+
+def _patches(clip: ClipScore, images: Sequence[Pixels]) -> Iterator[Floats]:
+    """The patches of pictures that differ."""
     if clip.model == EMBEDDED:
         found = embedded.encode_cells(list(images))
         for image, cells in zip(images, found, strict=True):

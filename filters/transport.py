@@ -39,6 +39,7 @@ class WordRegionTransport:
     batch_size: int = 32
 
     version: ClassVar[int] = 3  # says of which texts nothing is read
+    makes_batches: ClassVar[bool] = True
     needs: ClassVar[dict[str, str]] = {"text": "text"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [("ot_score", pa.float32()), ("ot_distance", pa.float32()), ("ot_truncated", pa.bool_())]

@@ -4,7 +4,6 @@ It reads one state and never lets the model write. On a server that must be one 
 for embeddings: a chat server gives no states.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import estimates, foreign, judging, mllm
+from filters import estimates, foreign, judging, mllm, shared_images
 from filters.estimates import Estimate
 from filters.judging import Judge, Text
 from filters.mllm import TEXT, Prompt
@@ -42,9 +41,9 @@ class UniMe:
     `server: {endpoints: [URL], model: NAME}` asks the /embeddings of a server that serves such a
     model, and takes what it pools for the state. `form` is how it is asked: `messages`, as vLLM
     is, or `input`, a list of one object with `image` and `text`, as SGLang is. The prompts are
-    put through the model's own chat template there. An equal text is asked for once. Vectors of
-    two lengths, with numbers that are not finite or with nothing but zeros are a reason for the
-    row, never a score.
+    put through the model's own chat template there. An equal text is asked for once. Vectors
+    with numbers that are not finite or with nothing but zeros are a reason for the row, never a
+    score, and so are two of different lengths.
 
     `text` is the column of captions; `unime_truncated` says which are longer than is read:
     `text_tokens` tokens of a local model, 2000 characters for a server. Pictures have a long side
@@ -64,7 +63,7 @@ class UniMe:
     embeddings: bool = False
     batch_size: int | None = None
     form: str = "messages"
-    version: ClassVar[int] = 2  # says of which texts nothing is read
+    version: ClassVar[int] = 3  # two lengths are a matter of the row, not of its batch
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
@@ -143,6 +142,9 @@ class UniMe:
         """
         row: dict[str, Any] = {"unime_truncated": text.is_cut, "unime_image": None}
         failed = next((side for side in (seen, read) if isinstance(side, Exception)), None)
+        if failed is None and read is not None and len(seen) != len(read):
+            told = f"an embedding of {len(seen)} numbers for the picture, {len(read)} for the text"
+            failed = BadAnswer(told)
         if failed is not None:
             return {**row, "unime_score": failed, "unime_text": None}
         row["unime_image"] = seen.astype(np.float16)
@@ -160,7 +162,9 @@ class UniMe:
         judge = self._judge
         assert judge.source is not None
         loaded = mllm.load(judge.source)
-        seen = mllm.last_hidden(loaded, pictures, judge.shape)
+        firsts, which = shared_images.rows_once([prompt.image for prompt in pictures])
+        looked = mllm.last_hidden(loaded, [pictures[place] for place in firsts], judge.shape)
+        seen = [looked[number] for number in which]
         read = mllm.last_hidden(loaded, sentences, judge.shape)
         sides = zip(texts, seen, read, strict=True)
         return [(one, other if text.words else None) for text, one, other in sides]
@@ -172,7 +176,7 @@ class UniMe:
         wanted = [bool(text.words) or self.embeddings for text in texts]
         asked = [p for p, is_wanted in zip(pictures, wanted, strict=True) if is_wanted]
         said = [s for s, text in zip(sentences, texts, strict=True) if text.words]
-        found = of_one_length(self._judge.vectors([*asked, *said], self.form))
+        found = unit_vectors(self._judge.vectors([*asked, *said], self.form))
         seen, read = iter(found[: len(asked)]), iter(found[len(asked) :])
         return [
             (next(seen) if is_wanted else _NOTHING, next(read) if text.words else None)
@@ -187,16 +191,12 @@ class UniMe:
 _NOTHING = np.zeros(0, np.float32)
 
 
-def of_one_length(found: Sequence[Any]) -> list[Any]:
-    """Vectors as unit vectors; reasons as they are, and for those not as long as most of them."""
-    sizes = Counter(len(one) for one in found if not isinstance(one, Exception))
-    usual = max(sizes, key=lambda size: (sizes[size], size), default=0)
-    return [one if isinstance(one, Exception) else _unit(one, usual) for one in found]
+def unit_vectors(found: Sequence[Any]) -> list[Any]:
+    """Vectors of length 1 that point the same way; reasons as they are."""
+    return [one if isinstance(one, Exception) else _unit(one) for one in found]
 
 
-def _unit(vector: Floats, size: int) -> Floats | BadAnswer:
-    if len(vector) != size:
-        return BadAnswer(f"an embedding of {len(vector)} numbers, others have {size}")
+def _unit(vector: Floats) -> Floats:
     wide = vector.astype(np.float64)
     unit: Floats = (wide / np.linalg.norm(wide)).astype(np.float32)
     return unit

@@ -34,6 +34,10 @@ in place of `image`, bytes that stand for the pixels it would be shown. It retur
 would, with None in the first column where it would have to see the image. Batches of calls have
 the names beside the images then, or None where there is none.
 
+A scorer may say `makes_batches = True` when it cuts what it is given into batches of `batch_size`
+by itself: asked for a column of captions it is given all captions of a batch at once, so that its
+batches hold many images and not one image many times.
+
 A scorer that reads `image` may have `prepare_image(image)`: what its model needs of one image, a
 function of that image alone. Where images are decoded ahead in threads, for a GPU, it is called
 there, and a batch holds what it returned in place of images; elsewhere it is not called. When

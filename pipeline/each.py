@@ -70,7 +70,26 @@ class EachCaption:
         """For the case that memory runs out; see `pipeline.score_memory`."""
         return dataclasses.replace(self, inner=with_batch_size(self.inner, size))
 
+    @property
+    def recall(self) -> Callable[[dict[str, list[Any]]], dict[str, list[Any]]]:
+        """What `inner` knows of a row by its image's name, if that is all; see `contract`."""
+        by_name = self.inner.recall  # AttributeError: it has none
+
+        def known(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            found, unknown = self._of_each(by_name, batch)
+            for row in unknown:
+                found[self.inner.writes.names[0]][row] = None
+            return found
+
+        return known
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return self._of_each(self.inner, batch)[0]
+
+    def _of_each(
+        self, ask: Callable[..., Mapping[str, Sequence[Any]]], batch: dict[str, list[Any]]
+    ) -> tuple[dict[str, list[Any]], set[int]]:
+        """Lists of values, and the rows with a caption that has none and no reason."""
         places = [
             (row, number)
             for row, captions in enumerate(batch[self.column])
@@ -82,12 +101,14 @@ class EachCaption:
             name: [[None] * len(captions) for captions in batch[self.column]] for name in names
         }
         reasons: dict[int, tuple[int, Exception]] = {}
+        unknown: set[int] = set()
         open_ = Counter(row for row, _ in places)  # captions that no reason stands for
-        most = max(1, getattr(self.inner, "batch_size", None) or len(places))
+        most = max(1, self._most or len(places))
         for start in range(0, len(places), most):
             part = places[start : start + most]
-            values = self.inner(self._flat(batch, part))
+            values = ask(self._flat(batch, part))
             first = values[names[0]]
+            unknown |= {row for (row, _), one in zip(part, first, strict=True) if one is None}
             for place, (row, number) in enumerate(part):
                 own = {name: values[name][place] for name in names}
                 if isinstance(first[place], Exception):
@@ -101,7 +122,13 @@ class EachCaption:
                 kept = {name: found[name][row] for name in names}
                 error = Partly(_told(error, number), kept)
             found[names[0]][row] = error
-        return found
+        return found, unknown
+
+    @property
+    def _most(self) -> int | None:
+        """How many captions `inner` is given at a time; None where it makes batches by itself."""
+        makes_batches = getattr(self.inner, "makes_batches", False)
+        return None if makes_batches else getattr(self.inner, "batch_size", None)
 
     def _flat(
         self, batch: Mapping[str, Sequence[Any]], places: Sequence[tuple[int, int]]

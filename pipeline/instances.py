@@ -19,7 +19,15 @@ from pipeline.columns import ColumnSet
 from pipeline.contract import FIELDS
 from pipeline.pool import BASE
 
-__all__ = ["FIELDS", "Instance", "Only", "base_types", "fingerprint", "known_parameters"]
+__all__ = [
+    "FIELDS",
+    "Instance",
+    "Only",
+    "base_types",
+    "fingerprint",
+    "known_parameters",
+    "needed_parameters",
+]
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,8 @@ class Instance:
 
     @property
     def lane(self) -> str:
-        """What works on it: a kind of device, or others whom it waits for."""
-        return "others" if self.at_once > 1 else self.device
+        """What works on it: a kind of device, and others if it waits for some."""
+        return f"{self.device}, others" if self.at_once > 1 else self.device
 
     @property
     def device(self) -> str:
@@ -165,6 +173,16 @@ def known_parameters(kind: type[Any]) -> list[str]:
         name
         for name, parameter in inspect.signature(kind).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+
+
+def needed_parameters(kind: type[Any]) -> list[str]:
+    """Those of them that have no value of their own."""
+    parameters = inspect.signature(kind).parameters
+    return [
+        name
+        for name in known_parameters(kind)
+        if parameters[name].default is inspect.Parameter.empty
     ]
 
 

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
@@ -145,15 +145,23 @@ class Supervisor:
             del worker.held[value]
             worker.ended += 1
             self._left -= 1
+            self._hand_out()
         elif kind == "failed":
             raise CurationError(value)
 
     def _hand_out(self) -> None:
         for worker in self._workers.values():
-            if worker.is_waiting and self._queue:
+            if worker.is_waiting and self._queue and self._is_room_beside(worker.held):
                 task = self._queue.popleft()
                 worker.held[task[0]], worker.is_waiting = task, False
                 _send(worker.channel, task)
+
+    def _is_room_beside(self, held: Mapping[str, Task]) -> bool:
+        """Whether the next task goes to a worker that has some: one that cost a worker goes alone.
+
+        Else the one that did nothing would be given up with it.
+        """
+        return not held or not any(self._deaths[name] for name in (self._queue[0][0], *held))
 
     def _bury(self, worker: _Worker) -> None:
         how = self._remove(worker)

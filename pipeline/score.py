@@ -91,7 +91,7 @@ def _none_left(results: Mapping[str, "Result"]) -> Iterator[None]:
     try:
         yield
     except Exception:
-        wait([call for result in results.values() for _, call in result.begun])
+        wait([call for result in results.values() for *_, call in result.begun])
         raise
 
 
@@ -130,7 +130,7 @@ class Result:
     done: list[bool]
     first: dict[bytes, int] = field(default_factory=dict)
     waiting: list[tuple[int, list[Any]]] = field(default_factory=list)
-    begun: deque[tuple[Ready, "Future[Scores]"]] = field(default_factory=deque)
+    begun: deque[tuple[Ready, int, "Future[Scores]"]] = field(default_factory=deque)
     repeats: list[tuple[int, int]] = field(default_factory=list)
     scored: int = 0
     fitted: Fitted | None = None
@@ -288,30 +288,34 @@ class Result:
             ready = self.waiting[: self.room.now]
             if self.instance.at_once > 1:
                 self._resize()
-                self.begun.append((ready, aside.begin(partial(self._call, self._batch(ready)))))
-            elif not self._has_room(ready):
+                call = aside.begin(partial(self._call, self.scorer, self._batch(ready)))
+                self.begun.append((ready, self.room.now, call))
+            elif not self._has_room(ready, self.room.now):
                 continue
             del self.waiting[: len(ready)]
         self.score_s += time.perf_counter() - started
 
     def _take(self) -> None:
         """Take the values of the call that was begun first, when it has them."""
-        ready, call = self.begun.popleft()
-        if not self._has_room(ready, call):
+        ready, size, call = self.begun.popleft()
+        if not self._has_room(ready, size, call):
             self.waiting[:0] = ready
 
-    def _has_room(self, ready: Ready, call: "Future[Scores] | None" = None) -> bool:
-        """Score some samples; if memory runs out, make batches smaller and return False."""
+    def _has_room(self, ready: Ready, size: int, call: "Future[Scores] | None" = None) -> bool:
+        """Score some samples; if memory runs out, make batches smaller and return False.
+
+        `size` is what there was room for when they were sent: calls under way fail together.
+        """
         try:
             self._resize()
             self.scored += self._score_batch(ready, call)
         except Exception as error:
-            if not is_out_of_memory(error) or self.room.now == 1:
+            if not is_out_of_memory(error) or size == 1:
                 raise
         else:
             self.room.fits()
             return True
-        self.room.fall()  # here, where the error no longer holds on to what filled the memory
+        self.room.fall(size)  # here, where the error no longer holds on to what filled the memory
         return False
 
     def _resize(self) -> None:
@@ -328,7 +332,9 @@ class Result:
     def _score_batch(self, ready: Ready, call: "Future[Scores] | None" = None) -> int:
         """Score a batch, or its halves where one of its samples spoils it; returns rows scored."""
         try:
-            scores = call.result() if call is not None else self._call(self._batch(ready))
+            scores = (
+                call.result() if call is not None else self._call(self.scorer, self._batch(ready))
+            )
         except Exception as error:  # the named place; see the module's docstring
             if is_out_of_memory(error) or is_retriable(error):
                 raise  # that is no fault of the sample
@@ -344,9 +350,9 @@ class Result:
         columns = zip(*(values for _, values in ready), strict=True)
         return {n: list(c) for n, c in zip(names_of(self.scorer), columns, strict=True)}
 
-    def _call(self, batch: dict[str, list[Any]]) -> Scores:
+    def _call(self, scorer: Any, batch: dict[str, list[Any]]) -> Scores:
         fitted = () if self.fitted is None else (self.fitted,)
-        scores: Scores = self.scorer(batch, *fitted)
+        scores: Scores = scorer(batch, *fitted)
         return scores
 
     def _keep(self, rows: Sequence[int], scores: Scores) -> int:

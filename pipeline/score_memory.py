@@ -35,9 +35,9 @@ class Room:
     def of(cls, most: int) -> "Room":
         return cls(most, most, most)
 
-    def fall(self) -> None:
-        """A batch did not fit."""
-        self.now, self.fitted = self.now // 2, 0
+    def fall(self, size: int) -> None:
+        """A batch did not fit that was begun when there was room for so many."""
+        self.now, self.fitted = min(self.now, max(1, size // 2)), 0
         self.least = min(self.least, self.now)
 
     def fits(self) -> None:

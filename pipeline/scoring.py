@@ -31,6 +31,7 @@ from pipeline.instances import (
     fingerprint,
     fit_reads,
     known_parameters,
+    needed_parameters,
 )
 from pipeline.recipe import Recipe, ScoreEntry
 
@@ -170,6 +171,10 @@ class Resolver:
             if problem is not None:
                 message = f"scorer {entry.name!r}: {problem}"
                 raise self._recipe.error(message, "score", entry.name, name)
+        missing = [f"`{name}`" for name in needed_parameters(kind) if name not in entry.params]
+        if missing:
+            message = f"scorer {entry.name!r} needs {' and '.join(missing)}"
+            raise self._recipe.error(message, "score", entry.name)
 
     @contextmanager
     def _blaming(self, name: str, at: tuple[str, ...]) -> Iterator[None]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from filters.clip import EMBEDDED, ClipScore, Floats, clip_of
 from filters.objects import OBJECT
-from recaption import looks
+from recaption import looks, object_words
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -57,7 +57,7 @@ class ObjectAttributes:
     precision: str = "auto"
     batch_size: int = 32
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # boxes are cut at the edges, what lacks a part has no words
     needs: ClassVar[dict[str, str]] = {"of": "objects"}
     writes: ClassVar[pa.Schema] = pa.schema([("described_objects", pa.list_(DESCRIBED))])
 
@@ -92,7 +92,8 @@ class ObjectAttributes:
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         clip = clip_of(self)
-        pairs = list(zip(batch["image"], batch[self.of], strict=True))
+        known = [[thing for thing in things if thing is not None] for things in batch[self.of]]
+        pairs = list(zip(batch["image"], known, strict=True))
         crops = [[_crop(image, thing) for thing in things] for image, things in pairs]
         wanted = [crop for row in crops for crop in row if crop is not None]
         vectors = iter(clip.encode_images(wanted) if wanted else ())
@@ -137,8 +138,10 @@ def _phrases(clip: ClipScore, name: str, kind: str) -> Floats:
 
 def _crop(image: Pixels, thing: Mapping[str, Any]) -> Pixels | None:
     """The part of a picture in a thing's box; None of what is too small, or has no such words."""
+    if not object_words.is_whole(thing):
+        return None
     height, width = image.shape[:2]
-    left, top, right, bottom = thing["box"]
+    left, top, right, bottom = np.clip(thing["box"], 0, 1).tolist()
     rows = slice(int(top * height), int(np.ceil(bottom * height)))
     part = image[rows, int(left * width) : int(np.ceil(right * width))]
     is_large = min(part.shape[:2]) >= _SMALLEST

@@ -30,7 +30,8 @@ class BoxCaptions:
     One names what has its centre in the middle `centre` of the picture, one what has not, three
     say of categories drawn by key how many there are; more than ten are `many`, `a lot of`. If
     nothing is in the middle, or all is, or there are few categories, a caption of another set of
-    categories takes the place; equal captions are written once. No boxes, no captions.
+    categories takes the place; equal captions are written once. No boxes, no captions. `view` is
+    said at the end of each ("seen from above"); `seed` is that of what is drawn.
     """
 
     of: str = "regions"

@@ -37,6 +37,8 @@ SHORTENED = "shortened"
 """The flag of a caption whose last, unfinished sentence was taken off."""
 NOTES = frozenset({SHORTENED})
 """Flags that say what was done to a caption, not what is wrong with it."""
+UNSURE = "unsure"
+"""The flag of a caption that is a guess, and no finding."""
 REGION = "region"
 """The kind of a caption that is the category of what its box holds."""
 TAGS = "tags"

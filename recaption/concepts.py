@@ -21,13 +21,12 @@ import pyarrow as pa
 from filters import embedded, vocabulary
 from filters.caption import words
 from recaption import captions, classes, english, looks
-from recaption.captions import Caption, Row
+from recaption.captions import UNSURE, Caption, Row
 
 Floats = embedded.Floats
 Pixels = embedded.Pixels
 
 KINDS = ("short", "long", "tags")
-UNSURE = "unsure"
 _SURE, _LIKELY = 0.65, 0.45
 _TAG, _OTHER = 0.45, 0.1  # probabilities: of what is named, of what is listed
 _MOST_TAGS = 5

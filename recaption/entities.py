@@ -15,7 +15,8 @@ from filters.caption import is_boilerplate, words
 
 _LONGEST = 2000  # characters of a text that are looked at
 _NOISE = re.compile(
-    r"(?:https?://|www\.)\S+|\S+@\S+\.\S+|\S+\.(?:jpe?g|png|webp|gif|bmp|tiff?|svg|php|html?)\b"
+    r"(?:https?://|www\.)\S+|(?<!\S)\S+@\S+\.\S+"  # from where a run begins: else it is cubic
+    r"|(?<!\S)\S+\.(?:jpe?g|png|webp|gif|bmp|tiff?|svg|php|html?)\b"
     r"|\b(?:IMG|DSC|DSCN|DSCF|PXL|P)[_-]?\d{3,}\w*|\b\d{2,5}\s?[x×]\s?\d{2,5}(?:\s?px)?\b"
     r"|#\w+|\b\w*[_]\w*\b|[£$€¥₹]\s?\d[\d.,]*"
     r"|\d[\d.,]*\s?(?:[£$€¥₹%](?!\d)|USD|EUR|GBP)|\+\d[\d -]{7,}\d",

@@ -1,17 +1,18 @@
 """One caption out of what the web says of a picture, what a model wrote, and what experts found.
 
 By rules, without a model, or by an LLM whose text is taken only if it passes checks: else the
-better of its parents stands, and is flagged. Nothing is said that no parent said.
+better of its parents stands, and is flagged. Rules say nothing that no parent said; what a model
+adds is limited in length alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import judging, mllm, names, vocabulary
+from filters import foreign, judging, mllm, names, vocabulary
 from filters.estimates import Estimate
 from filters.served import Server
 from recaption import (
@@ -34,6 +35,7 @@ RULES, LLM = "rules", "llm"
 FALLBACK, SINGLE = "fallback", "single"
 """Flags: the fused text was not taken; there was one parent, and nothing to fuse it with."""
 _RULES = "fuse-rules/2"  # names are whole, things of a detector
+_OF_LLM = ("revision", "precision", "rows", "text_tokens", "max_tokens")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Fusion:
     rows: int = 8
     batch_size: int | None = None
     max_side: ClassVar[int] = 28  # no picture is shown
-    version: ClassVar[int] = 3  # names are whole, and a detector may be an expert
+    version: ClassVar[int] = 4  # a thing that lacks its name, score or box is none
     needs: ClassVar[dict[str, str]] = {
         "synthetic": "text",
         "raw": "text",
@@ -100,10 +102,7 @@ class Fusion:
     def __post_init__(self) -> None:
         if self.by not in (RULES, LLM):
             raise ValueError(f"by {self.by!r}: known are {RULES} and {LLM}")
-        if isinstance(self.experts, str):
-            raise ValueError("experts is a list of columns, or a mapping of columns to labels")
-        if isinstance(self.experts, Mapping):  # as pairs, so that a scorer can be hashed
-            object.__setattr__(self, "experts", tuple(self.experts.items()))
+        object.__setattr__(self, "experts", _settled(self.experts))
         if len(self.scores) not in (0, 2):
             raise ValueError("scores are two columns: of the raw text and of the synthetic one")
         if self.longer < 1 or not (0 <= self.names <= 1 and 0 <= self.words <= 1):
@@ -113,10 +112,14 @@ class Fusion:
             raise ValueError("text_tokens must be at least 32, max_tokens at least 1")
         if self.by == LLM:
             asking.settle(self)
-        elif self.model is not None or self.server is not None:
+            return
+        if self.model is not None or self.server is not None:
             raise ValueError("by: rules asks no model; remove it, or say `by: llm`")
-        elif self.batch_size is None:
-            object.__setattr__(self, "batch_size", asking.ROWS)
+        foreign.refuse(self, _OF_LLM, f"by {RULES!r}")
+        size = asking.ROWS if self.batch_size is None else self.batch_size
+        if size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {size}")
+        object.__setattr__(self, "batch_size", size)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -263,8 +266,7 @@ class Fusion:
 
     @property
     def _labels(self) -> dict[str, str]:
-        pairs = ((e, e.replace("_", " ")) if isinstance(e, str) else e for e in self.experts)
-        return dict(pairs)
+        return dict(self.experts)
 
     @property
     def _bounds(self) -> Bounds:
@@ -280,3 +282,16 @@ class Fusion:
         found = asking.writer_of(self)
         tokens = self.text_tokens + LABELS * (3 + len(self._labels))
         return Writer(found.source, found.server, found.shape._replace(text_tokens=tokens))
+
+
+def _settled(experts: Any) -> tuple[tuple[str, str], ...]:
+    """Columns with what they are called, as pairs, so that a scorer can be hashed."""
+    pairs = experts.items() if isinstance(experts, Mapping) else experts
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise ValueError("experts is a list of columns, or a mapping of columns to labels")
+    found = [(one, one.replace("_", " ")) if isinstance(one, str) else one for one in pairs]
+    for one in found:
+        is_pair = isinstance(one, tuple) and len(one) == 2
+        if not is_pair or not all(isinstance(word, str) and word.strip() for word in one):
+            raise ValueError(f"experts: a column and what it is called are texts, got {one!r}")
+    return tuple(found)

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recaption import captions, choice, entities, object_words
-from recaption.captions import TAGS, Row
+from recaption.captions import TAGS, UNSURE, Row
 from recaption.object_words import Phrase
 
-UNSURE = "unsure"
-"""The flag of a caption that is no finding."""
 OBJECTS = "objects"
 """What a detector's findings are called, in rules and in prompts."""
 

@@ -35,11 +35,24 @@ def glossary_of(given: Any) -> Glossary:
         return ()
     if isinstance(given, str):
         given = _file(given)
-    if isinstance(given, tuple):  # it was settled before
-        return given
+    if _is_settled(given):
+        return tuple(given)
     if not isinstance(given, Mapping):
         raise ValueError(f"glossary must be a mapping or the path of a file, got {given!r}")
+    known: set[str] = set()
+    for term in map(str, given):
+        if term.casefold() in known:
+            raise ValueError(f"glossary: the term {term!r} is there twice")
+        known.add(term.casefold())
     return tuple((str(term), _words(str(term), given[term])) for term in sorted(given, key=str))
+
+
+def _is_settled(given: Any) -> bool:
+    """Whether it is what `glossary_of` returned before, not a list out of a recipe."""
+    return isinstance(given, tuple) and all(
+        isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], tuple)
+        for entry in given
+    )
 
 
 def _words(term: str, said: Any) -> tuple[tuple[str, str | None], ...]:

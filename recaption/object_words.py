@@ -67,7 +67,7 @@ class Phrase(NamedTuple):
 def phrases(things: Iterable[Mapping[str, Any]]) -> list[Phrase]:
     """`two people`, `a red car`: a phrase for each name and its attributes, best scores first."""
     groups: dict[tuple[str, tuple[str, ...]], int] = {}
-    for thing in apart(list(things)):
+    for thing in apart([one for one in things if is_whole(one)]):
         key = (str(thing["name"]), tuple(thing.get("attributes") or ()))
         groups[key] = groups.get(key, 0) + 1
     return [
@@ -76,15 +76,23 @@ def phrases(things: Iterable[Mapping[str, Any]]) -> list[Phrase]:
     ]
 
 
+def is_whole(thing: Mapping[str, Any] | None) -> bool:
+    """Whether a thing has name, score and a box of four numbers; others' columns may lack one."""
+    if thing is None or not thing["name"] or thing["score"] is None:
+        return False
+    box = thing["box"]
+    return box is not None and len(box) == 4 and all(side is not None for side in box)
+
+
 def apart(things: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Things, best first, without those whose box is that of a better one under another name."""
-    kept: list[Mapping[str, Any]] = []
-    for thing in sorted(things, key=lambda one: -one["score"]):
-        box = np.array(thing["box"], np.float32)
-        others = np.array([one["box"] for one in kept], np.float32).reshape(-1, 4)
-        if not bool((nanodet.overlaps(box, others) >= _SAME).any()):
-            kept.append(thing)
-    return kept
+    ordered = sorted(things, key=lambda one: -one["score"])
+    boxes = np.array([one["box"] for one in ordered], np.float32).reshape(-1, 4)
+    kept: list[int] = []
+    for place, box in enumerate(boxes):
+        if not bool((nanodet.overlaps(box, boxes[kept]) >= _SAME).any()):
+            kept.append(place)
+    return [ordered[place] for place in kept]
 
 
 def lacking(text: str, found: Sequence[Phrase]) -> list[str]:

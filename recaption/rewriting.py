@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from filters import estimates, mllm
+from filters import estimates, mllm, vocabulary
 from filters.estimates import NOTHING, Estimate
 from filters.sampling import Writing
 from filters.served import Server
 from recaption import asking, fusion_rules, nouns, prompts
 from recaption.asking import Ask, Said, Writer
 from recaption.captions import Caption, Row
-from recaption.entities import entities, says
+from recaption.entities import entities, said_words, says
 from recaption.flags import CaptionFlags
 
 REWRITTEN = "rewritten"
 """The origin of a caption that a model made of another one by leaving something out."""
 _LABELS = 24  # tokens of what is written around the names of things
 _KEPT = 0.6  # of the words of weight that say nothing of what is to be left out
+_OWN = 0.8  # of the words of weight of an answer: those that the caption has, too
+_MARKS = str.maketrans("", "", '"“”„«»‘')
 _NOTHING = "nothing"  # what a model is to reply where nothing is left
 _FLAGS = CaptionFlags(
     prompt_words=("not in the picture", "not in the caption", "do nothing that they ask for")
@@ -127,9 +129,10 @@ def _taken(one: Wanted, said: Said | Exception) -> Row | str | Exception:
 def problem_of(text: str, wanted: Wanted) -> str | None:
     """Why an answer is not taken; None if it is.
 
-    `empty`, `same`, `long` (longer than before), `still` (it names what was to be left out),
-    `added` (it names a thing, person, place or number that was not there), `lost` (less than three
-    in five words of the rest are left), or a flag of `caption_flags` that the caption did not have.
+    `empty` (it says nothing), `same`, `long` (longer than before), `still` (it names what was to be
+    left out), `added` (it names a thing, person, place or number that was not there, or more than
+    one in five of its words of weight), `lost` (less than three in five words of the rest are
+    left), or a flag of `caption_flags` that the caption did not have.
     """
     before = wanted.text
     if not text.strip() or text.strip(' ."').casefold() == _NOTHING:
@@ -143,19 +146,32 @@ def problem_of(text: str, wanted: Wanted) -> str | None:
     new = [flag for flag in _FLAGS.flags_of(row) if flag not in had]
     if new:
         return new[0]
-    things = nouns.find(text)
+    has_quotes = before.translate(_MARKS) != before  # what stands in new ones is said, too
+    things = nouns.find(text if has_quotes else text.translate(_MARKS))
     if set(things) & set(wanted.things):
         return "still"
-    if _adds(text, things, before):
+    own = _own(text, before)
+    if own is None:
+        return "empty"
+    if own < _OWN or _adds(text, things, before):
         return "added"
     share = fusion_rules.kept_words(wanted.kept, text)
     return "lost" if share is not None and share < _KEPT else None
 
 
+def _own(text: str, before: str) -> float | None:
+    """The share of a text's words of weight that another has in some form; None if it has none."""
+    found = vocabulary.content_words(text, 64)
+    known = [word for word in said_words(before) if len(word) > 2]
+    share = [any(w.startswith(k) or k.startswith(w[:5]) for k in known) for w in found]
+    return sum(share) / len(share) if share else None
+
+
 def _adds(text: str, things: Sequence[str], before: str) -> bool:
     """Whether a text names something that another one does not."""
     known = {kind for thing in nouns.find(before) for kind in nouns.kinds_of(thing)}
-    return not known.issuperset(things) or not all(says(before, one) for one in entities(text))
+    new = [thing for thing in things if thing not in known]
+    return not all(says(before, one) for one in [*new, *entities(text)])
 
 
 def mended(original: Row, rewritten: Row, kind: str) -> Row:

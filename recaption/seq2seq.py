@@ -15,14 +15,13 @@ from filters.threads import one_thread
 from recaption import asking, translation_codes, translation_tokens
 from recaption.engines import Translation
 from recaption.languages import Language
+from recaption.token_batches import by_length, readable, special_tokens
 from recaption.translation_codes import Codes
 
 VERSION = 1
 CUT = "cut"
 LENGTHS = (8, 16, 32, 64, 128, 256, 512)
 """Tokens that texts are padded to."""
-TOKENS = {"cpu": 512, "cuda": 8192}
-"""Tokens of a batch with its padding."""
 _CLASS = "AutoModelForSeq2SeqLM"
 _PARTS = dict.fromkeys(translation_codes.FAMILIES, "")
 
@@ -82,16 +81,12 @@ class Seq2Seq:
         longest = _longest(model)
         coded = coded_texts(tokenizer, texts, codes, longest)
         found: list[Translation | Exception] = [Translation("")] * len(texts)
-        for length in LENGTHS:
-            below = max((n for n in LENGTHS if n < length), default=0)
-            part = [one for one in coded if below < len(one.ids) <= length]
-            rows = max(1, TOKENS["cuda" if device == "cuda" else "cpu"] // length)
-            for start in range(0, len(part), rows):
-                some = part[start : start + rows]
-                said = _generated(model, tokenizer, [o.ids for o in some], (rows, length), codes)
-                for one, text in zip(some, said, strict=True):
-                    flags = {*text.flags, *([CUT] if one.is_cut else [])}
-                    found[one.place] = text._replace(flags=tuple(sorted(flags)))
+        for places, shape in by_length([len(one.ids) for one in coded], LENGTHS, device):
+            some = [coded[place] for place in places]
+            said = _generated(model, tokenizer, [one.ids for one in some], shape, codes)
+            for one, text in zip(some, said, strict=True):
+                flags = {*text.flags, *([CUT] if one.is_cut else [])}
+                found[one.place] = text._replace(flags=tuple(sorted(flags)))
         return found
 
     def _codes(self, source: Language, target: Language) -> Codes | None:
@@ -104,17 +99,15 @@ def coded_texts(tokenizer: Any, texts: Sequence[str], codes: Codes, longest: int
     """The tokens of each text that has any, with what tells the languages."""
     if codes.source is not None:
         tokenizer.src_lang = codes.source
-    special = {str(token) for token in tokenizer.get_added_vocab()}
-    special |= {str(token) for token in tokenizer.all_special_tokens}
+    special = special_tokens(tokenizer)
     found = []
     for place, text in enumerate(texts):
-        start = text[: 2 * hub_weights.TEXT_LENGTH].encode("utf-8", "replace").decode()
-        plain = hub_weights.parted(" ".join(start.replace("\0", " ").split()), special)
-        plain = translation_codes.harmless(plain)
+        start, has_more = readable(text)
+        plain = translation_codes.harmless(hub_weights.parted(start, special))
         if not plain:
             continue
         ids = tokenizer(codes.prefix + plain, verbose=False)["input_ids"]
-        is_cut = len(ids) > longest or len(start) < len(text)
+        is_cut = len(ids) > longest or has_more
         if len(ids) > longest:  # the last token is the end of a sentence
             ids = [*ids[: longest - 1], ids[-1]]
         found.append(_Coded(place, list(ids), is_cut))

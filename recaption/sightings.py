@@ -8,12 +8,11 @@ import numpy as np
 
 from filters.clip import EMBEDDED, ClipScore, Floats
 from recaption import captions, nouns, object_words, sentences
-from recaption.captions import Row
+from recaption.captions import UNSURE, Row
 from recaption.rewriting import Wanted
 
 SEEN = 9.0
 """The support of a thing that an expert names."""
-_UNSURE = "unsure"  # a caption with this flag is no witness
 
 
 class Sentence(NamedTuple):
@@ -94,10 +93,10 @@ def _found(value: Any) -> Iterator[str]:
     """The things that a text names, captions that are not unsure, or a detector."""
     for one in [value] if isinstance(value, str) else value or ():
         if isinstance(one, Mapping) and "name" in one:
-            yield from object_words.called(str(one["name"]))
+            yield from object_words.called(str(one["name"])) if one["name"] else ()
         else:
             for row in captions.texts(one if isinstance(one, str) else [one]):
-                if _UNSURE not in (row["flags"] or ()):
+                if UNSURE not in (row["flags"] or ()):
                     yield from nouns.find(row["text"] or "")
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from filters import judging, vocabulary
+from filters import foreign, judging, vocabulary
 from filters.clip import EMBEDDED, ClipScore, Floats, clip_of
 from filters.estimates import NOTHING, Estimate
 from filters.served import Server
@@ -25,6 +25,7 @@ from recaption.sightings import Place, Sentence, english_text, judge, usual_vect
 UNSUPPORTED, MENDED = "unsupported", "mended"
 DELETE, REWRITE = "delete", "rewrite"
 MENDS = (DELETE, REWRITE)
+_OF_REWRITE = ("llm", "llm_revision", "server", "margin", "text_tokens", "max_tokens")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Supported:
     text_tokens: int = 384
     max_tokens: int = 384
 
-    version: ClassVar[int] = 2  # detectors are experts
+    version: ClassVar[int] = 3  # an answer's words must be the caption's
     needs: ClassVar[dict[str, str]] = {"of": "text", "experts": "findings"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
@@ -82,12 +83,14 @@ class Supported:
             raise ValueError(f"mend is {' or '.join(MENDS)}; got {self.mend!r}")
         if not 0 <= self.margin < 2:
             raise ValueError(f"margin must be at least 0 and below 2, got {self.margin}")
-        if self.mend == REWRITE:
+        if self.mend != REWRITE:
+            foreign.refuse(self, _OF_REWRITE, "without `mend: rewrite` it")
+        elif (self.llm is None) == (self.server is None):
+            raise ValueError("mend: rewrite needs `llm`, a model that runs here, or `server`")
+        else:
             limits = (self.text_tokens, self.max_tokens)
             asked = Rewriter(self.llm, self.llm_revision, self.server, *limits)
             object.__setattr__(self, "server", asked.server)
-        elif self.llm is not None or self.server is not None:
-            raise ValueError("a model is asked with `mend: rewrite` alone")
         _check(self)
         object.__setattr__(self, "precision", clip_of(self).precision)  # `auto` is settled there
 

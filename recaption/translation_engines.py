@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from filters import clip_weights, foreign, judging
+from filters import clip_weights, foreign, hub_weights, judging
 from filters.served import Server
 from recaption import ctranslate, languages, seq2seq, served_translator
 from recaption.apertium import Apertium
@@ -29,7 +29,6 @@ _OWN = {  # what only some engines have a use for
     SERVED: ("server", "json"),
 }
 _PARAMETERS = ("model", "revision", "precision", "server", "json", "back", "back_revision")
-_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 Direction = tuple[Language, Language]
 
 
@@ -57,11 +56,7 @@ def settle(scorer: Any) -> None:
     if name == SERVED:
         object.__setattr__(scorer, "server", judging.server_of(scorer.server))
     if name == SEQ2SEQ:
-        if scorer.precision not in _PRECISIONS:
-            raise ValueError(f"precision {scorer.precision!r}: known are {', '.join(_PRECISIONS)}")
-        if scorer.precision == "auto":  # settled here: a worker may have another device
-            on_cuda = clip_weights.best_device() == "cuda"
-            object.__setattr__(scorer, "precision", "bf16" if on_cuda else "fp32")
+        hub_weights.settle_precision(scorer, clip_weights.best_device())
     if scorer.back_revision is not None and scorer.back is None:
         raise ValueError("back_revision goes with `back`")
 

@@ -13,17 +13,15 @@ import pyarrow as pa
 from filters import clip_weights, hub_weights
 from filters.hub_weights import Source
 from filters.threads import one_thread
+from recaption.token_batches import by_length, readable, special_tokens
 from recaption.translation_flags import Pair
 from recaption.translation_pairs import Columns
 
 MODEL = "translation_model"
 LENGTHS = (16, 32, 64, 128, 256, 512)
 """Tokens that pairs are padded to; longer ones are cut, the longer text first."""
-TOKENS = {"cpu": 512, "cuda": 8192}
-"""Tokens of a batch with its padding."""
 _CLASS = "AutoModelForSequenceClassification"
 _LABELS = {0: "LABEL_0", 1: "LABEL_1"}  # which transformers does not write down
-_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,16 @@ class TranslationModel:
     translation_first: bool = False
     batch_size: int = 256
     version: ClassVar[int] = 1
-    needs: ClassVar[dict[str, str]] = {"of": "captions", "source": "text"}
+    needs: ClassVar[dict[str, str]] = {"of": "captions", "source": "text", "language": "text"}
     writes: ClassVar[pa.Schema] = pa.schema([(MODEL, pa.list_(pa.float32()))])
 
     def __post_init__(self) -> None:
-        if self.precision not in _PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(_PRECISIONS)}")
-        if self.precision == "auto":  # settled here: a worker may have another device
-            on_cuda = clip_weights.best_device() == "cuda"
-            object.__setattr__(self, "precision", "bf16" if on_cuda else "fp32")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        hub_weights.settle_precision(self, self.device)
         hub_weights.check(self._source, {"": ""})
         if self._source.folder is not None:
-            self._place(hub_weights.config(self._source).get("id2label") or _LABELS)
+            self._place(hub_weights.config(self._source))
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -95,29 +91,25 @@ class TranslationModel:
     def rated(self, pairs: Sequence[Pair]) -> list[float]:
         """The model's value of each pair."""
         loaded = hub_weights.load(self._source, _CLASS)
-        label = self._place(loaded.model.config.id2label)
+        label = self._place(loaded.model.config.to_dict())
         longest = _longest(loaded.model, loaded.processor)
         coded = [_coded(loaded.processor, self._ordered(pair), longest) for pair in pairs]
         found = [0.0] * len(pairs)
-        for length in LENGTHS:
-            below = max((n for n in LENGTHS if n < length), default=0)
-            part = [n for n, ids in enumerate(coded) if below < len(ids["input_ids"]) <= length]
-            rows = max(1, TOKENS["cuda" if loaded.device == "cuda" else "cpu"] // length)
-            for start in range(0, len(part), rows):
-                some = part[start : start + rows]
-                shape = (rows, min(length, longest))
-                values = _values(loaded, [coded[n] for n in some], shape, label)
-                for n, value in zip(some, values, strict=True):
-                    found[n] = value
+        counts = [len(one["input_ids"]) for one in coded]
+        for some, (rows, length) in by_length(counts, LENGTHS, loaded.device):
+            shape = (rows, min(length, longest))
+            values = _values(loaded, [coded[n] for n in some], shape, label)
+            for n, value in zip(some, values, strict=True):
+                found[n] = value
         return found
 
     def _ordered(self, pair: Pair) -> tuple[str, str]:
-        texts = (_readable(pair.source), _readable(pair.target))
+        texts = (readable(pair.source)[0], readable(pair.target)[0])
         return texts[::-1] if self.translation_first else texts
 
-    def _place(self, names: dict[Any, Any]) -> int | None:
+    def _place(self, config: dict[str, Any]) -> int | None:
         """Which output counts; None for a model of one. Raises ValueError for a label it lacks."""
-        known = {int(number): str(name) for number, name in names.items()}
+        known = hub_weights.class_names(config, self.model) or _LABELS
         if len(known) == 1 and self.label is not None:
             raise ValueError(f"label {self.label!r}: the model has one output alone")
         if len(known) == 1:
@@ -138,11 +130,6 @@ class TranslationModel:
         return Columns(self.of, self.source, self.language)
 
 
-def _readable(text: str) -> str:
-    start = text[: 2 * hub_weights.TEXT_LENGTH].encode("utf-8", "replace").decode()
-    return " ".join(start.replace("\0", " ").split())
-
-
 def _longest(model: Any, tokenizer: Any) -> int:
     """Tokens that a model reads: some count places from after the padding's number."""
     places = getattr(model.config, "max_position_embeddings", LENGTHS[-1])
@@ -151,8 +138,7 @@ def _longest(model: Any, tokenizer: Any) -> int:
 
 
 def _coded(tokenizer: Any, texts: tuple[str, str], longest: int) -> dict[str, list[int]]:
-    special = {str(token) for token in tokenizer.get_added_vocab()}
-    special |= {str(token) for token in tokenizer.all_special_tokens}
+    special = special_tokens(tokenizer)
     one, other = (hub_weights.parted(text, special) for text in texts)
     found = tokenizer(
         one, other, truncation="longest_first", max_length=longest, return_attention_mask=True

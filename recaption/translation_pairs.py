@@ -53,11 +53,11 @@ def made_of(translated: Any, source: Any, own: str | None) -> list[Made | None]:
     return found
 
 
-def _by_group(translated: Sequence[Row]) -> dict[tuple[Any, ...], list[int]]:
+def _by_group(translated: Sequence[Row | None]) -> dict[tuple[Any, ...], list[int]]:
     """Places of captions by language, kind and box."""
     found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for number, row in enumerate(translated):
-        if row["text"] is not None:
+        if row is not None and row["text"] is not None:
             found[row["language"], *_kind(row)].append(number)
     return found
 

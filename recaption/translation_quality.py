@@ -44,8 +44,13 @@ class TranslationQuality:
     source: str = "caption"
     language: str = "en"
     back: str | None = None
-    version: ClassVar[int] = 1
-    needs: ClassVar[dict[str, str]] = {"of": "captions", "source": "text", "back": "captions"}
+    version: ClassVar[int] = 2  # a caption that is NULL has NULL, and fails no row
+    needs: ClassVar[dict[str, str]] = {
+        "of": "captions",
+        "source": "text",
+        "language": "text",
+        "back": "captions",
+    }
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -114,7 +119,7 @@ def similarities(pairs: Sequence[Pair]) -> Numbers:
 
 def _returns(made: Sequence[Made | None], translated: Any, back: Any) -> Numbers:
     """chrF of what came back and the source, for each translation."""
-    texts = [n for n, row in enumerate(translated) if row["text"] is not None]
+    texts = [n for n, row in enumerate(translated) if row is not None and row["text"] is not None]
     found: dict[tuple[int, str], str] = {}
     for one in made_of(back, translated, None):
         if one is not None:

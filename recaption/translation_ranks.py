@@ -46,12 +46,13 @@ class TranslationRanks:
     direction: str = DIRECTION
     share: float = 0.05
     fit_rows: int = 32_768
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # a caption that is NULL stays so, and fails no row
     needs: ClassVar[dict[str, str]] = {
         "of": "captions",
         "numbers": "numbers",
         "direction": "texts",
     }
+    aligned: ClassVar[dict[str, str]] = {"numbers": "ranked"}
     writes: ClassVar[pa.Schema] = pa.schema(
         [*captions.WRITES, pa.field(RANK, pa.list_(pa.float32()))]
     )
@@ -61,8 +62,16 @@ class TranslationRanks:
             raise ValueError("numbers is a list of columns")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, got {self.share}")
-        if self.fit_rows < 1:
-            raise ValueError(f"fit_rows must be at least 1, got {self.fit_rows}")
+        if self.fit_rows < _FEWEST:
+            raise ValueError(f"fit_rows must be at least {_FEWEST}, got {self.fit_rows}")
+        strange = set(self.both_ends) - {*self.numbers, LENGTH}
+        if strange:
+            raise ValueError(f"both_ends: {min(strange)!r} is not among `numbers`")
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """For each of `numbers` the captions that it must be about."""
+        return (self.of,) * len(self.numbers)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -108,9 +117,13 @@ class TranslationRanks:
         rows = zip(batch[self.of], found, strict=True)
         return {captions.COLUMN: [self._flagged(*row) for row in rows], RANK: found}
 
-    def _flagged(self, row: Sequence[Row], ranks: Sequence[float | None]) -> list[Row]:
-        pairs = zip(row, ranks, strict=True)
-        return [flagged(c, LOW) if r is not None and r <= self.share else c for c, r in pairs]
+    def _flagged(
+        self, row: Sequence[Row | None], ranks: Sequence[float | None]
+    ) -> list[Row | None]:
+        return [
+            flagged(c, LOW) if c is not None and r is not None and r <= self.share else c
+            for c, r in zip(row, ranks, strict=True)
+        ]
 
     def _ranks(
         self, directions: Sequence[str | None], values: Doubles, fitted: Fitted

@@ -23,14 +23,20 @@ from filters.reward import RewardScore
 from filters.tokenwise import TokenWise
 
 Array = np.ndarray[Any, Any]
-AGREEMENT = ("clip_score", "filip_score", "caption_logp")  # as the quickstart has it
+AGREEMENTS = {  # mean ranks of what; the second is the quickstart's
+    "mean rank, cosine": ("cosine", "FILIP", "likelihood"),
+    "mean rank, reward": ("reward", "FILIP", "likelihood"),
+}
 TEXT_ONLY = ("caption_words", "no file name, no boilerplate")
 
 
 def scores(
     data: Path, pool: list[Pair], sample: list[Pair], reward: str | None
 ) -> dict[str, Array]:
-    """Each score [n] of the sample, -inf where there is none; the last two see the text alone."""
+    """Each score [n] of the sample, -inf where there is none; the last two see the text alone.
+
+    `blind` ones see each text beside the picture of another pair.
+    """
     texts = [pair.text for pair in sample]
     places = {pair: place for place, pair in enumerate(pool)}
     vectors = _vectors(data, pool)
@@ -38,11 +44,16 @@ def scores(
     one, other = (np.stack(rows).astype(np.float64) for rows in own.values())
     found = {"cosine": np.einsum("nd,nd->n", one, other)}
     found |= _of_pool(pool, vectors, own)
-    found |= _of_pictures([load(data / "deb" / pair.path) for pair in sample], texts)
-    columns = (found["cosine"], found["FILIP"], found["likelihood"])
-    found["agreement, mean"] = _agreement(dict(zip(AGREEMENT, columns, strict=True)))
+    pictures = [load(data / "deb" / pair.path) for pair in sample]
+    found |= _of_pictures(pictures, texts)
+    for name, of in AGREEMENTS.items():
+        found[name] = _agreement({one: found[one] for one in of})
     if reward:
-        found["reward"] = _rewarded(reward, own)
+        found["own reward"] = _rewarded(reward, own)
+    half = len(sample) // 2  # the order of the sheets is one by chance
+    found["blind cosine"] = np.einsum("nd,nd->n", np.roll(one, half, axis=0), other)
+    batch = {"image": [*pictures[-half:], *pictures[:-half]], "caption": texts}
+    found["blind FILIP"], found["blind reward"] = _filip(batch), _reward(batch)
     return found | text_only(texts)
 
 
@@ -95,14 +106,23 @@ def _high(values: list[Any]) -> Array:
 
 def _of_pictures(pictures: list[Array], texts: list[str]) -> dict[str, Array]:
     batch: dict[str, list[Any]] = {"image": pictures, "caption": texts}
-    words = TokenWise()
-    nothing = {"words": np.zeros((0, 1), np.float32)}  # only single words are compared with it
     likely = CaptionLikelihood()(batch)
     return {
-        "FILIP": numbers(words(batch, nothing)["filip_score"]),
+        "FILIP": _filip(batch),
         "likelihood": numbers(likely["caption_logp"]),
         "likelihood, gain": numbers(likely["caption_gain"]),
+        "reward": _reward(batch),
     }
+
+
+def _filip(batch: dict[str, list[Any]]) -> Array:
+    nothing = {"words": np.zeros((0, 1), np.float32)}  # only single words are compared with it
+    return numbers(TokenWise()(batch, nothing)["filip_score"])
+
+
+def _reward(batch: dict[str, list[Any]]) -> Array:
+    """That of the head that ships."""
+    return numbers(RewardScore()(batch)["reward"])
 
 
 def _agreement(columns: dict[str, Array]) -> Array:

@@ -148,6 +148,8 @@ class Languages:
             raise ValueError(f"languages {self.languages!r} must be some tags, each once")
         if self.k is not None and not 1 <= self.k <= most:
             raise ValueError(f"k {self.k} must be between 1 and {most}")
+        if isinstance(self.of, str):
+            raise ValueError(f"of {self.of!r} must be some names")
 
     @property
     def places(self) -> int:

@@ -45,6 +45,8 @@ class Regions:
     def __post_init__(self) -> None:
         if self.most < 1 or self.least_px < 0:
             raise ValueError("most must be at least 1, and least_px at least 0")
+        if isinstance(self.of, str):
+            raise ValueError(f"of {self.of!r} must be some names")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Files of reward heads, written by hand."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,11 @@ def write(path: Path, arrays: dict[str, np.ndarray] | None = None, **changes: An
     return str(path)
 
 
-def write_embedded(path: Path, criteria: dict[str, float] | None = None) -> str:
+def write_embedded(
+    path: Path,
+    criteria: dict[str, float] | None = None,
+    more: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> str:
     """A head that is ten times the cosine of the embedded encoder, for every criterion."""
     criteria = criteria or {"preference": 1.0}
     size, count = embedded.dimension(), len(criteria)
@@ -46,6 +52,7 @@ def write_embedded(path: Path, criteria: dict[str, float] | None = None) -> str:
         "out": np.zeros((count, size), np.float32),
         "bias": np.zeros(count, np.float32),
         "cosine": np.full(count, 10, np.float32),
+        **more,
     }
     return write(
         path,

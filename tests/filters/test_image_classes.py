@@ -1,5 +1,8 @@
 """Image classifiers of transformers, tiny ones with random weights, as `marks` asks them."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -98,6 +101,23 @@ def test_identity_and_request(folder, tmp_path):
 def test_a_class_that_it_does_not_have(folder):
     with pytest.raises(ValueError, match="no class 'mark'; it has 'clear', 'watermark', 'logo'"):
         Marks(model=folder, label="mark")
+
+
+@pytest.mark.parametrize("names", [{"a": "watermark"}, "watermark", 5])
+def test_names_of_classes_that_are_none(folder, tmp_path, names):
+    path = Path(made(tmp_path / "named").removeprefix("local-dir:"))
+    config = json.loads((path / "config.json").read_text()) | {"id2label": names}
+    (path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="its `id2label` is no mapping"):
+        Marks(model=f"local-dir:{path}", label="watermark")
+
+
+@pytest.mark.parametrize("size", [[], [None], 0, -3, True, "64", {"height": 64}])
+def test_a_size_that_is_none_is_not_asked_for(tmp_path, size):
+    path = Path(made(tmp_path / "sized").removeprefix("local-dir:"))
+    config = json.loads((path / "config.json").read_text()) | {"image_size": size}
+    (path / "config.json").write_text(json.dumps(config))
+    assert Marks(model=f"local-dir:{path}", label="watermark").image_request is None
 
 
 def test_weights_of_another_model(folder, tmp_path):

@@ -167,6 +167,8 @@ def test_what_it_refuses(pool: Any) -> None:
     for near in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="near must be from 0 to 1"):
             Noise(near=near)
+    with pytest.raises(ValueError, match="fit_rows must be at least 64, got 63"):
+        Noise(fit_rows=63)
     with pytest.raises(ValueError, match="mixture 'both': known are counted, anchored, free"):
         Noise(mixture="both")
     few = table(clip_image=pool[0][:40], clip_text=pool[1][:40])

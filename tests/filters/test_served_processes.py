@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from filters.served import Request, Server, ask
+from filters.served import Answer, Request, Server, ServerUnavailable, ask
 from filters.served import keep_in as keep
-from tests.filters.model_server import Action, ModelServer, prompt_of, serve
+from filters.served_cache import FILE, Store
+from filters.served_calls import Line
+from tests.filters.model_server import Action, ModelServer, failing, prompt_of, serve
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +51,46 @@ def test_never_more_at_once_than_allowed_over_all_threads():
         assert all(len(run.result()) == 6 for run in runs)
         assert len(model.asked) == 24
         assert model.most_at_once == 3
+
+
+def test_calls_that_want_the_same_at_a_time_send_it_once(tmp_path):
+    keep(str(tmp_path))
+    with serve(Action(text=prompt_of, wait_s=0.1)) as model, ThreadPoolExecutor(3) as threads:
+        runs = [threads.submit(ask, asks("same", own), of(model)) for own in "abc"]
+        assert [texts(run.result()) for run in runs] == [["same", own] for own in "abc"]
+    assert model.prompts == dict.fromkeys(("same", *"abc"), 1)
+
+
+def test_the_end_of_a_call_is_none_of_another_that_waits_for_its_answer():
+    class Slow(Line):
+        async def _answer(self, key: bytes, request: Request, store: Store) -> Answer:
+            await asyncio.sleep(0.05)
+            return Answer(request.prompt, "stop", 1, 1)
+
+    async def both() -> list[Answer]:
+        line = Slow(Server(("http://127.0.0.1:9",), "tiny"), None)
+        wanted = {b"k": Request("same")}
+        first, second = (asyncio.create_task(line.answer_all(wanted, Store())) for _ in range(2))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        found = await second
+        assert first.cancelled()
+        assert not line.under_way
+        return list(found.values())
+
+    assert [answer.text for answer in asyncio.run(both())] == ["same"]
+
+
+def test_what_another_process_stores_meanwhile_is_not_asked(tmp_path):
+    keep(str(tmp_path))
+    with serve(Action(text=prompt_of, wait_s=0.3)) as model:
+        with ThreadPoolExecutor(1) as threads:
+            run = threads.submit(ask, asks("first", "later"), of(model, concurrency=1))
+            time.sleep(0.1)
+            key = Request("later").key("tiny")
+            Store(str(tmp_path / FILE)).keep(key, "tiny", Answer("of another", "stop", 1, 1))
+            assert texts(run.result()) == ["first", "of another"]
+        assert model.prompts == {"first": 1}
 
 
 def test_requests_overlap():
@@ -148,3 +190,12 @@ def test_importing_the_client_loads_no_http_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "False False\n"
+
+
+def test_a_server_that_dies_under_many_requests_is_given_up_as_soon_as_any_other():
+    broken = [Action(cut=0)] * 12
+    with serve(*broken, failing(503, "gone")) as model:
+        started = time.monotonic()
+        found = ask(asks(*map(str, range(24))), of(model, concurrency=12, backoff=0.02))
+        assert all(isinstance(one, ServerUnavailable) for one in found)
+        assert time.monotonic() - started < 5

@@ -161,6 +161,7 @@ WRONG: list[dict[str, Any]] = [
     {"queue": 0},
     {"units": 0},
     {"train_rows": 0},
+    {"train_rows": 63, "queue": 7},
     {"temperatures": ()},
     {"temperatures": (0.0,)},
     {"temperature": math.nan},

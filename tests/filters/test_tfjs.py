@@ -108,6 +108,13 @@ def test_quantised_weights_are_scaled(tmp_path):
         (lambda g: g["weightsManifest"][0].update(paths=["x.bin"]), "No such file"),
         (lambda g: g["weightsManifest"][0]["weights"][0].update(shape=[5]), "is no graph"),
         (lambda g: g.pop("signature"), "is no graph"),
+        (lambda g: g["modelTopology"]["node"][1].update(input=[""]), "is no graph"),
+        (lambda g: g["weightsManifest"][0]["weights"][0].update(shape=[1e999]), "is no graph"),
+        (lambda g: g["signature"]["outputs"].clear(), "nothing leads to its outputs"),
+        (
+            lambda g: g["signature"]["outputs"].update(o={"name": "gone:0"}),
+            "nothing leads to its outputs gone",
+        ),
     ],
 )
 def test_what_is_damaged_is_refused(tmp_path, change, message):
@@ -124,3 +131,9 @@ def test_padding_that_is_not_known_is_refused(tmp_path):
     path = saved(tmp_path, "Conv2D", kernel, padding="SAME", strides=[1, 1, 1, 1])
     with pytest.raises(ValueError, match="padding of its own"):
         ran(path, np.zeros((1, 3, 3, 2), np.float32))
+
+
+def test_deep_json_can_not_be_read(tmp_path):
+    (tmp_path / "g.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"g\.json: can't be read"):
+        tfjs.read(str(tmp_path / "g.json"))

@@ -8,7 +8,7 @@ import pytest
 
 from filters.mllm import PLAIN
 from filters.served import BadAnswer, Unsupported, keep_in
-from filters.unime import IMAGE_PROMPT, TEXT_PROMPT, UniMe, of_one_length
+from filters.unime import IMAGE_PROMPT, TEXT_PROMPT, UniMe, unit_vectors
 from filters.unread import UNREAD, Unread
 from pipeline.errors import ShardsFailed
 from tests import pictures
@@ -101,7 +101,7 @@ def test_what_is_no_embedding_is_a_reason_for_its_row():
     assert "not finite" in reasons["nan"]
     assert "of zeros" in reasons["zero"]
     assert "no list of numbers" in reasons["many"]
-    assert reasons["short"] == "an embedding of 1 numbers, others have 2"
+    assert reasons["short"] == "an embedding of 2 numbers for the picture, 1 for the text"
     assert "no embedding" in reasons["lost"]
     assert "no JSON" in reasons["page"]
     assert "400: too rude" in reasons["refused"]
@@ -111,7 +111,7 @@ def test_what_is_no_embedding_is_a_reason_for_its_row():
 def test_sides_of_two_lengths_have_no_cosine_and_a_picture_s_failure_is_the_row_s():
     with serve(by_prompt=seen((1.0, 2.0, 3.0), dog=[1, 2])) as server:
         (found,) = scorer(server)(batch("dog"))["unime_score"]
-    assert str(found) == "an embedding of 2 numbers, others have 3"
+    assert str(found) == "an embedding of 3 numbers for the picture, 2 for the text"
     with serve(by_prompt=seen(dog=[1, 2]) | {IMAGE_PROMPT: failing(400, "no")}) as server:
         row = scorer(server, embeddings=True)(batch("dog"))
     assert str(row["unime_score"][0]).startswith("400: no")
@@ -119,12 +119,12 @@ def test_sides_of_two_lengths_have_no_cosine_and_a_picture_s_failure_is_the_row_
 
 
 def test_vectors_are_of_length_one_whatever_their_size():
-    found = of_one_length([np.array([3e30, 4e30], np.float32), np.array([3e-30, 0], np.float32)])
+    found = unit_vectors([np.array([3e30, 4e30], np.float32), np.array([3e-30, 0], np.float32)])
     assert found[0] == pytest.approx([0.6, 0.8])
     assert found[1] == pytest.approx([1, 0])
-    assert of_one_length([]) == []
+    assert unit_vectors([]) == []
     failed = BadAnswer("why")
-    assert of_one_length([failed]) == [failed]
+    assert unit_vectors([failed]) == [failed]
 
 
 def test_a_busy_server_is_asked_again_and_a_broken_one_is_no_fault_of_the_row():
@@ -196,7 +196,7 @@ def test_a_build_stores_vectors_and_pays_once(make_build, tmp_path):
     scores = [row["unime_score"] for row in found if row["unime_score"] is not None]
     assert scores == [pytest.approx(0.8)] * 12
     reasons = [row["unime_error"] for row in found if row["unime_error"]]
-    assert "BadAnswer: an embedding of 3 numbers, others have 2" in reasons
+    assert "BadAnswer: an embedding of 2 numbers for the picture, 3 for the text" in reasons
     assert [len(row["unime_text"]) for row in found if row["unime_text"]] == [2] * 12
 
 

@@ -29,6 +29,7 @@ class Waiting:
     batch_size: int = 2
     bad: str = ""
     gone: bool = False
+    most: int = 99
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("caption",)
     writes: ClassVar[pa.Schema] = pa.schema([("waited", pa.int32())])
@@ -48,6 +49,8 @@ class Waiting:
         time.sleep(0.05)
         with self.lock:
             self.now[0] -= 1
+        if len(batch["caption"]) > self.most:
+            raise MemoryError
         if self.bad and any(self.bad in text for text in batch["caption"]):
             if self.gone:
                 error = ValueError("nobody answers")
@@ -101,6 +104,17 @@ def test_values_and_reasons_are_those_of_one_call_at_a_time(make_build, more):
     assert set(errors) == ({"ValueError: spoilt"} if more else set())
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_calls_that_run_out_of_memory_together_make_batches_smaller_once(make_build, most):
+    whole = recipe(at_once=1).replace(": 5", ": 20")
+    alone = tables(built(make_build(whole), "score"))
+    build = make_build(recipe(at_once=4, batch_size=4, most=most).replace(": 5", ": 20"))
+    shutil.rmtree(f"{build.root}/columns/waits")
+    assert tables(built(build, "score")) == alone
+    stats = build.record("score-waits", "00000")["stats"]["scorers"]["waits"]
+    assert stats["smallest_batch"] == most
+
+
 def test_no_more_calls_are_under_way_than_it_says(make_build):
     build = built(make_build(recipe(at_once=2, batch_size=1)), "ingest")
     made = build.open_pool()
@@ -129,6 +143,7 @@ def test_its_readers_come_after_it_and_it_shares_no_pass_with_others(make_build)
     passes = [{instance.name for instance in part} for part in resolved.passes()]
     assert passes[0] == {"image", "caption"}
     assert passes[1:] == [{"waits"}, {"after"}]
+    assert replace(resolved.instances[0], scorer=Waiting()).lane == "cpu, others"
 
 
 def test_the_end_of_a_task_is_beside_the_next_one(tmp_path):

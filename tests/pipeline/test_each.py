@@ -148,3 +148,28 @@ def test_a_scorer_of_the_whole_pool_reads_no_lists(make_build):
 
 def _picture():
     return np.zeros((4, 5, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Knowing(Length):
+    """Knows captions of an even length without the picture, and of one why it has no value."""
+
+    def recall(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        texts = batch[self.text]
+        known = {text: None if len(text) % 2 else len(text) for text in texts}
+        told = [(known | {"bad": ValueError("odd")})[text] for text in texts]
+        return {"letters": told, "wide": [9 for _ in texts]}
+
+
+def test_a_row_is_known_when_all_its_captions_are():
+    texts = (["ab", "cdef"], ["ab", "c"], [], ["bad", "c"], ["bad", "ab"])
+    rows = [captions.rows(Caption(text) for text in row) for row in texts]
+    found = EachCaption(Knowing(), "caption").recall({"caption": rows, "image_name": [b"n"] * 5})
+    letters = found["letters"]
+    assert letters[:4] == [[2, 4], None, [], None]
+    assert (str(letters[4]), letters[4].kept["letters"]) == (
+        "ValueError: caption 1: odd",
+        [None, 2],
+    )
+    assert found["wide"][0] == [9, 9]
+    assert not hasattr(EachCaption(Length(), "caption"), "recall")

@@ -134,7 +134,7 @@ def test_a_room_of_odd_size_comes_back_to_it():
     room = Room.of(25)
     sizes = []
     for _ in range(4):
-        room.fall()
+        room.fall(room.now)
         sizes.append(room.now)
     for _ in range(5 * GROW_AFTER):
         room.fits()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -68,6 +69,27 @@ def test_gives_up_a_task_that_kills_its_workers(tmp_path: Path) -> None:
     }
     assert len(works.contents(tmp_path)) == 6
     assert len(works.files_begun(tmp_path, 1)) == 3
+
+
+def _overlap(work: Callable[[works.Shard], object]) -> None:
+    """A worker that ends a task when it has the next one, or when none comes for a while."""
+    ends: list[threading.Timer] = []
+    for name, shard in procs.pull():
+        work(shard)
+        ends.append(threading.Timer(0.3, procs.report_ended, [name]))
+        ends[-1].start()
+    for end in ends:
+        end.join()
+    procs.confirm(len(ends))
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_takes_none_with_it_that_was_beside_it(tmp_path: Path) -> None:
+    tasks, lost = works.shards(tmp_path, 3), dict[str, str]()
+    main = partial(_overlap, partial(works.die_at, number=1))
+    procs.Supervisor(tasks, main, on_lost=lost.__setitem__, tick=lambda: None).run(1)
+    assert list(lost) == ["00001"]
+    assert len(works.files_begun(tmp_path, 0)) == 2  # it was under way when the first died
 
 
 @pytest.mark.slow

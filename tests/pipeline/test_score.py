@@ -189,6 +189,7 @@ def test_only_survivors_of_a_step(make_build):
     [
         ("  nothing: {}\n", "no scorer 'nothing'"),
         ("  caption: {wrds: 3}\n", "no parameter 'wrds'; known are text"),
+        ("  objects: {}\n", "scorer 'objects' needs `model`"),
         ("  x: {scorer: 'no.such:Thing'}\n", "no module 'no.such'"),
         (mine("Nope"), "no class 'Nope'"),
         ("  caption: {}\n  again: {scorer: caption}\n", "both write 'caption_chars'"),

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.keys import draw
 from pipeline.training.plans import Drawn, Languages, Slots, SubCaptions, Text, closest, texts_of
+from pipeline.training.samples import Regions
 from tests.pipeline.training_exports import caption
 
 TEXTS = [
@@ -167,6 +168,8 @@ def test_texts_are_members_and_captions_but_those_of_regions():
         lambda: Languages("en"),
         lambda: Languages(("en", "en")),
         lambda: Languages(("en",), k=2),
+        lambda: Languages(("en",), of="raw"),
+        lambda: Regions(of="region"),
         lambda: Slots("txt"),
         lambda: Slots(()),
     ],

@@ -62,6 +62,23 @@ def test_persons_and_small_things_have_none(by_colour):
     assert said(halves(RED, RED), thing("person"), thing("car", (0, 0, 0.1, 1))) == [[], []]
 
 
+def test_a_box_that_reaches_out_of_the_picture_is_cut_at_its_edges(by_colour):
+    whole, out = thing("car", (0, 0, 1, 1)), thing("car", (-0.4, -0.4, 1.4, 9))
+    words = said(halves(RED, RED), whole, out)
+    assert words[0] == words[1] == ["red"]
+    assert said(halves(RED, RED), thing("car", (2, 2, 3, 3)), thing("car", (0.9, 0, 0.1, 1))) == [
+        [],
+        [],
+    ]
+
+
+def test_what_lacks_a_part_has_none(by_colour):
+    image, whole = halves(RED, RED), (0, 0, 1, 1)
+    lacking = [{**thing("car", whole), part: None} for part in ("name", "score", "box")]
+    rows = ObjectAttributes(margin=0.0)({"image": [image], "objects": [[None, *lacking]]})
+    assert [one["attributes"] for one in rows["described_objects"][0]] == [[], [], []]
+
+
 def test_the_nearest_phrase_must_be_ahead_and_nearer_than_the_name():
     words = ("red", "blue", "green")
     assert nearest(words, np.array([0.5, 0.4, 0.1, 0.3]), 0.05) == "red"

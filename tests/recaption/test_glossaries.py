@@ -66,6 +66,19 @@ def test_wrong_ones_are_refused(given, told):
         glossary_of(given)
 
 
+@pytest.mark.parametrize("given", [("a", "b"), (("a", "b"),), ["a"]])
+def test_a_list_is_none(given):
+    with pytest.raises(ValueError, match="must be a mapping or the path"):
+        glossary_of(given)
+
+
+def test_a_term_that_is_there_twice_is_refused():
+    with pytest.raises(ValueError, match="the term 'dog' is there twice"):
+        glossary_of({"Dog": "perro", "dog": "can"})
+    settled = glossary_of({"Dog": "perro"})
+    assert glossary_of(settled) == settled
+
+
 def test_a_table_needs_its_head(tmp_path):
     (tmp_path / "g.tsv").write_text("Tux\tTux\n")
     with pytest.raises(ValueError, match="first line must be"):

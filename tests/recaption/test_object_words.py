@@ -24,6 +24,12 @@ def test_equal_things_are_counted():
     assert words() == []
 
 
+def test_what_lacks_a_part_is_no_thing():
+    lacking = [{**thing("car"), part: None} for part in ("name", "score", "box")]
+    boxes = [thing("car", box=()), {**thing("car"), "box": [0.0, None, 1.0, 1.0]}]
+    assert words(None, *lacking, *boxes, thing("cat")) == ["a cat"]
+
+
 def test_attributes_part_what_is_counted():
     cars = [thing("car", 0.9 - i / 100, FAR[i], a) for i, a in enumerate((["red"], [], ["red"]))]
     assert words(*cars) == ["two red cars", "a car"]

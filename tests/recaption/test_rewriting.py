@@ -200,9 +200,11 @@ def test_a_local_model_says_alone_what_it_says_in_a_batch(tiny_captioner, tmp_pa
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"mend": "rewrite"}, "give `model`"),
-        ({"mend": "delete", "server": {"endpoints": ["http://h"], "model": "m"}}, "alone"),
-        ({"llm": "a/b", "llm_revision": "0" * 40}, "alone"),
+        ({"mend": "rewrite"}, "needs `llm`"),
+        ({"mend": "delete", "server": {"endpoints": ["http://h"], "model": "m"}}, "no `server`"),
+        ({"llm": "a/b", "llm_revision": "0" * 40}, "no `llm`"),
+        ({"llm_revision": "0" * 40}, "no `llm_revision`"),
+        ({"mend": "delete", "margin": 0.1}, "no `margin`"),
         ({"mend": "rewrite", "llm": "a/b"}, "needs `revision`"),
         ({"margin": -1.0}, "margin must be"),
         (
@@ -218,6 +220,34 @@ def test_a_local_model_says_alone_what_it_says_in_a_batch(tiny_captioner, tmp_pa
 def test_wrong_parameters_are_refused(parameters, message):
     with pytest.raises((ValueError, TypeError), match=message):
         Supported(**parameters)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Yes.",
+        "...",
+        "I will not do that.",
+        "HACKED",
+        "asdf qwer zxcv",
+        "Nothing is left.",
+        "[]",
+        "Below are a caption of a picture and names of things.",
+        "猫在地毯上睡觉。",
+    ],
+)
+def test_nonsense_is_not_taken_where_nothing_needs_to_be_kept(answer):
+    caption = Caption("A dog sits on a red sofa beside a window, near a cat.", "en").row
+    assert problem_of(answer, Wanted(caption, ("dog", "sofa"), "")) in ("empty", "added")
+
+
+def test_what_was_to_go_is_not_hidden_in_quotes():
+    caption = Caption("A dog and a cat sit on a carpet.", "en").row
+    wanted = Wanted(caption, ("dog",), "")
+    assert problem_of('A "dog", a cat sit on a carpet.', wanted) == "still"
+    assert problem_of("A cat sits on a carpet.", wanted) is None
+    sign = Caption('A dog below a sign that says "dog".', "en").row
+    assert problem_of('A sign that says "dog".', Wanted(sign, ("dog",), "")) is None
 
 
 def test_identities_and_estimates():

@@ -110,6 +110,7 @@ def test_a_regressor_says_its_number(tmp_path):
         ({"label": "good"}, "label 'good': the model has LABEL_0, LABEL_1"),
         ({"label": 2}, "label 2: the model has"),
         ({"precision": "int4"}, "precision 'int4'"),
+        ({"batch_size": 0}, "batch_size must be"),
         ({"revision": "0" * 40}, "is a folder; remove `revision`"),
         ({"model": "somebody/rater"}, "needs `revision`"),
         ({"model": "local-dir:/nowhere"}, "nowhere"),

@@ -34,6 +34,14 @@ class TestPairs:
         found += spoken("Un gato", kind="short") + spoken("Eine Katze", tag="de", kind="short")
         assert places(made_of(found, given, None)) == [0, 0, 1, 1]
 
+    def test_one_that_is_null_is_of_nothing_known(self):
+        found = [None, *spoken("Un perro")]
+        assert places(made_of(found, "A dog", "en")) == [None, 0]
+        batch = {"es": [found], "caption": ["A dog"], "en": [[*spoken("A dog", tag="en"), None]]}
+        values = TranslationQuality(of="es", back="en")(batch)
+        assert values["round_trip"] == [[None, 100.0]]
+        assert values["direction"] == [[None, "en>es"]]
+
     def test_one_that_is_in_the_language_already_was_not_translated(self):
         given = captions.rows([Caption("Un pato", "es-MX"), Caption("A dog", None)])
         assert places(made_of(spoken("Un perro", kind="short"), given, "en")) == [1]

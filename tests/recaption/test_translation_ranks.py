@@ -93,6 +93,12 @@ def test_what_lacks_a_list_is_kept_without_a_flag():
     }
 
 
+def test_a_caption_that_is_null_stays_so():
+    learnt = scorer().fit(pool())
+    found = scorer()({"es": [[None]], "direction": [["en>es"]], "similarity": [[0.0]]}, learnt)
+    assert found["captions"] == [[None]]
+
+
 def test_lists_must_be_aligned():
     with pytest.raises(ValueError, match="similarity: 2 values for 1 captions"):
         scorer()({**batch([0.1]), "similarity": [[0.1, 0.2]]}, scorer().fit(pool()))
@@ -113,7 +119,8 @@ def test_large_pools_keep_some_points():
         ({"numbers": ()}, "numbers is a list"),
         ({"numbers": "similarity"}, "numbers is a list"),
         ({"share": 1.5}, "share must be"),
-        ({"fit_rows": 0}, "fit_rows must be"),
+        ({"fit_rows": 19}, "fit_rows must be"),
+        ({"both_ends": ("lenght_ratio",)}, "both_ends: 'lenght_ratio' is not among"),
     ],
 )
 def test_what_can_not_be_is_refused(given, told):
