@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from pipeline import fitting, gathering, ingest, pool, storage
+from pipeline import fitting, gathering, ingest, pool, storage, takedown_match
 from pipeline.database import open_database
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.global_score import GlobalJob, score_pool
@@ -165,13 +165,15 @@ class Build:
 
         Without a pool the plan can be checked and shown, but not run.
         """
-        digest_ = made.digest if made else ""
+        taken = takedown_match.bring_up(self, made) if made else None
+        digest_ = takedown_match.used_digest(made, taken)
         survivors = storage.join(self.out, "work", "survivors")
         resolver = Resolver(
             self.recipe, self.root, digest_, partial(survivors_of, self.recipe), survivors
         )
         resolved = resolver.resolve(self.recipe.scorers, self._imports())
-        return resolved, plan_selection(self.recipe, self.out, resolved, made)
+        plan = plan_selection(self.recipe, self.out, resolved, made)
+        return resolved, replace(plan, takedown=taken)
 
     def check(self) -> None:
         """Raise RecipeError for all that can be wrong with the recipe and the settings.

@@ -24,6 +24,7 @@ from pipeline.tuning import commands as tuning
 
 if TYPE_CHECKING:
     from pipeline.build import Build
+    from pipeline.recipe import Recipe as Loaded
 
 INTERRUPTED = 130  # how typer says that Ctrl-C has ended a verb
 
@@ -126,7 +127,9 @@ def _engine(name: str, workers: str, scheduler: str | None, beam_options: list[s
 
 
 @contextmanager
-def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) -> "Iterator[Build]":
+def _locked(
+    recipe: "str | Loaded", out: str, engine: Any, rest: tuple[str, float, str]
+) -> "Iterator[Build]":
     """A build whose directories this process holds."""
     from pipeline import storage
     from pipeline.build import Build, Part
@@ -136,7 +139,7 @@ def _locked(recipe: str, out: str, engine: Any, rest: tuple[str, float, str]) ->
     part, wait, memory = rest
     index, count = _parse_part(part)
     build = Build(
-        recipe=load_recipe(recipe),
+        recipe=load_recipe(recipe) if isinstance(recipe, str) else recipe,
         out=_directory(out),
         engine=engine,
         part=Part(index, count, wait),
@@ -175,6 +178,47 @@ def _say(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command()
+def takedown(
+    listed: Annotated[
+        str,
+        typer.Argument(
+            metavar="LIST",
+            help="Keys, URLs, domains, sha256 or phash of images: text, CSV, JSONL, Parquet.",
+        ),
+    ],
+    out: Out,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Also empty the rows in pool, columns and caches.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="Why, for entries that do not say so themselves.")
+    ] = None,
+    date: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Since when; by default today.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="If not that of the last build in --out.")
+    ] = None,
+    engine: EngineName = "procs",
+    workers: Workers = "0",
+    memory: Memory = "2GB",
+) -> None:
+    """Take rows out of use for good, and select and export again without them."""
+    import datetime
+
+    from pipeline import takedown as taking
+    from pipeline.takedown_list import read_list
+
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    wanted = read_list(listed, reason, date or today)
+    chosen = _engine(engine, workers, None, [])
+    made = taking.recipe_of(_directory(out), recipe)
+    with _locked(made, out, chosen, ("0/1", 0.0, memory)) as build:
+        for text in taking.run(build, wanted, erase):
+            _say(text)
 
 
 @app.command()

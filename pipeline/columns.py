@@ -5,10 +5,12 @@ the rows it describes: a file of other parameters, of an older version or of ano
 never mistaken for the one asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -149,6 +151,53 @@ class ColumnSet:
         if len(table) != sum(shard.rows for shard in shards):
             raise DamagedFile(f"{pack.path}: describes other rows than the shards have")
         return table.replace_schema_metadata(None)
+
+
+def empty_rows(path: str, before: Shard, after: Shard, gone: npt.NDArray[np.bool_]) -> None:
+    """Make some rows of a column file NULL, and have it describe the shard that they left.
+
+    Nothing happens when it does so already; a file about another shard is removed.
+    """
+    with storage.open_input(path) as stream:
+        table = pq.read_table(stream, page_checksum_verification=True)
+    metadata = dict(table.schema.metadata or {})
+    digest = metadata.get(b"shard", b"").decode()
+    if digest == after.digest:
+        return
+    if digest != before.digest or len(table) != len(gone):
+        storage.remove(path)
+        return
+    metadata[b"shard"] = after.digest.encode()
+    with storage.writing(path) as temporary:
+        table = without_rows(table, gone).replace_schema_metadata(metadata)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def empty_packed(
+    path: str, label: str, shards: Mapping[str, tuple[Shard, npt.NDArray[np.bool_]]]
+) -> None:
+    """The same for a pack; `shards` has by the digests of before what is left, and what is gone."""
+    pack = open_pack(path, label)
+    if pack is None or not any(digest in pack.groups for digest in shards):
+        return
+    digests = list(pack.groups)
+
+    def emptied(position: int) -> pa.Table:
+        table = pack.read([digests[position]], None)
+        found = shards.get(digests[position])
+        return table if found is None else without_rows(table, found[1])
+
+    after = [shards[digest][0].digest if digest in shards else digest for digest in digests]
+    write_pack(path, label, after, emptied)
+
+
+def without_rows(table: pa.Table, gone: npt.NDArray[np.bool_]) -> pa.Table:
+    """The table with NULL in all columns of some rows, but for which were asked for."""
+    left = pa.array(np.arange(len(table)), mask=gone)
+    for number, field in enumerate(table.schema):
+        if field.name != "asked":
+            table = table.set_column(number, field, table[field.name].take(left))
+    return table
 
 
 def values_of(column: "pa.ChunkedArray[Any]") -> list[Any]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.record import BuildRecord, open_record
+from pipeline.steps import TAKEDOWN
 from pipeline.verdicts import FAILED, KEPT
 
 Change = tuple[str, str]  # verdict before, verdict after
@@ -57,12 +58,15 @@ ABSENT = "absent"
 
 
 def _rows(record: BuildRecord) -> pa.Table:
-    """Key, verdict and times of every pair, sorted by key; a failed row only if no other has it."""
+    """Key, verdict and times of every pair, sorted by key.
+
+    A row that failed or was taken down is there only if no other has its key, and once.
+    """
     tables = [t.select(["key", "verdict", "times"]) for t in record.verdicts().tables()]
     table = pa.concat_tables(tables)
     keys = table["key"].cast(pa.binary())
     table = table.set_column(0, "key", keys)
-    failed = pc.equal(table["verdict"], FAILED)
+    failed = pc.is_in(table["verdict"], value_set=pa.array([FAILED, TAKEDOWN]))
     alive, dead = table.filter(pc.invert(failed)), table.filter(failed)
     lone = pc.is_null(pc.index_in(dead["key"], value_set=_whole(alive["key"])))
     dead = dead.filter(lone).group_by("key").aggregate([("verdict", "min"), ("times", "max")])

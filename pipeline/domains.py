@@ -25,3 +25,11 @@ def registered_domain(url: str | None) -> str | None:
         return None
     domain = _suffixes()(host).top_domain_under_public_suffix
     return str(domain) if domain else host
+
+
+def is_public_suffix(host: str) -> bool:
+    """Whether a host is one under which anybody may have a name, such as `com` or `co.uk`.
+
+    What ends in no known suffix counts as such: it is no domain of the web.
+    """
+    return not _suffixes()(host).top_domain_under_public_suffix

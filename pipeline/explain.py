@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pipeline import pool, storage
+from pipeline import pool, storage, takedown_record
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.pool import Shard
 from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
 
 _LIMIT = 20
+_NAMES = ("key", "source_key", "url")
 _LONGEST = 200  # signs of a text that are shown
 _CAPTIONS = 20  # captions of a column that are shown
 
@@ -54,7 +55,7 @@ def find_rows(record: BuildRecord, key: str) -> list[Found]:
     prefix = len(wanted) >= 4 and all(c in "0123456789abcdef" for c in wanted)
     found = []
     for shard in record.pool.shards:
-        names = pool.read_base(record.pool.root, shard, ["key", "source_key", "url"]).to_pylist()
+        names = pool.read_stored(record.pool.root, shard, _NAMES).to_pylist()
         rows = [
             row
             for row, name in enumerate(names)
@@ -62,7 +63,7 @@ def find_rows(record: BuildRecord, key: str) -> list[Found]:
             or key in (name["source_key"], name["url"])
         ]
         if rows:
-            base = pool.read_base(record.pool.root, shard).take(rows).to_pylist()
+            base = pool.read_stored(record.pool.root, shard).take(rows).to_pylist()
             found += [Found(shard, row, b) for row, b in zip(rows, base, strict=True)]
     return found
 
@@ -77,13 +78,14 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
         yield f"  url       {_printable(base['url'])}"
     yield f"  caption   {_short(base['caption'])}"
     raw = [caption for caption in base["captions"] or [] if caption is not None][1:]
-    told = (f"{_short(caption['text'])} ({_printable(caption['origin'])})" for caption in raw)
+    told = (f"{_short(caption['text'])} ({_printable(str(caption['origin']))})" for caption in raw)
     yield from (f"{'':12}{line}" for line in _first(told, len(raw)))
     yield f"  pool      shard {found.shard.name}, row {found.row}, {_sample(base)}"
     if base["meta"]:
         yield f"  meta      {_short(base['meta'])}"
     for name in record.scorers:
         yield from _scores(record, name, found)
+    yield from (f"  takedown  {_printable(line)}" for line in _taken_down(record, found))
     yield f"  verdict   {_verdict(record, found)}"
     yield from _written(record, found)
 
@@ -91,7 +93,8 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
 def _sample(base: dict[str, Any]) -> str:
     if base["failed"] is not None:
         retry = ", can be retried" if base["retriable"] else ""
-        return f"failed: {base['failed']} ({_printable(str(base['detail']))}{retry})"
+        why = "no more is known" if base["detail"] is None else _printable(base["detail"])
+        return f"failed: {base['failed']} ({why}{retry})"
     if base["extension"] is None:
         return "metadata only"
     return f"stored as {base['extension']}, sha256 {base['image_sha256'].hex()[:16]}…"
@@ -117,6 +120,14 @@ def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
         yield f"  {'':<9} failed: {_printable(error)}"
 
 
+def _taken_down(record: BuildRecord, found: Found) -> Iterator[str]:
+    """By what kind of name, why and when a row was taken down."""
+    for row in takedown_record.taken_rows(record.pool.root).to_pylist():
+        if row["key"] == found.base["key"] and row["row"] == found.row:
+            told = (f"by {row['kind']}", row["date"], row["reason"])
+            yield ", ".join(part for part in told if part)
+
+
 def _verdict(record: BuildRecord, found: Found) -> str:
     verdicts = record.selection()
     if verdicts is None:
@@ -126,6 +137,8 @@ def _verdict(record: BuildRecord, found: Found) -> str:
         return f"kept, {row['times']} times" if row["times"] > 1 else "kept"
     if row["verdict"] == "failed":
         return f"failed: {found.base['failed']}"
+    if row["verdict"] == "takedown":
+        return "taken down, before all steps"
     steps: dict[str, dict[str, Any]] = {s["name"]: s for s in verdicts.summary["steps"]}
     rule = steps.get(row["verdict"], {})
     given = {k: v for k, v in rule.items() if k not in ("name", "kind") and v not in (None, [], ())}
@@ -197,7 +210,7 @@ def _first(lines: Iterable[str], count: int) -> Iterator[str]:
 
 def _caption(caption: dict[str, Any]) -> str:
     said = [_printable(str(caption[name])) for name in ("kind", "language") if caption[name]]
-    flags = f" [{_printable(', '.join(caption['flags']))}]" if caption["flags"] else ""
+    flags = f" [{_printable(', '.join(map(str, caption['flags'])))}]" if caption["flags"] else ""
     return f"{' '.join(said)} {_short(caption['text'])}{flags}".strip()
 
 

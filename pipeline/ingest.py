@@ -17,13 +17,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import decoding, pool, storage
+from pipeline import decoding, pool, storage, takedown_match
 from pipeline.domains import registered_domain
 from pipeline.errors import DamagedFile, RecipeError
 from pipeline.keys import digest
 from pipeline.pool import Pool, Shard
 from pipeline.shards import Sample, ShardWriter
 from pipeline.sources.base import Incoming, Source, Unit
+from pipeline.takedown_match import Listed
+from pipeline.takedown_record import TAKEN_DOWN, Entry, empty_row
 
 DUPLICATE = "duplicate_key"
 VERSION = 2  # raise it when the same sources would give another pool; 2: links are not followed
@@ -222,14 +224,26 @@ def write_unit(task: WriteTask, job: IngestJob) -> dict[str, Any]:
 
 
 def _marked(task: WriteTask, job: IngestJob) -> Iterator[Incoming]:
-    """The rows of a unit; those that another row stands for have failed."""
+    """The rows of a unit; those listed and those that another row stands for have failed.
+
+    What has failed is not fetched.
+    """
+    listed = takedown_match.listed(job.root)
     with storage.open_input(losers_path(job.root, task.number)) as stream:
         losers = frozenset(np.load(stream).tolist())
     for position, row in enumerate(job.sources[task.unit.source].read(task.unit)):
         if position in losers and row.failed is None:
             row.failed, row.detail = DUPLICATE, "another row carries this pair"
             row.retriable = False
+        if not listed.is_empty:
+            _block(row, listed.by_name(row.key(task.unit.source), row.url))
         yield row
+
+
+def _block(row: Incoming, entry: Entry | None) -> None:
+    """Make a row one that was taken down if an entry names it."""
+    if entry is not None:
+        row.failed, row.detail, row.retriable = TAKEN_DOWN, entry.reason, False
 
 
 def _finished(name: str, keys: bytes, task: WriteTask, job: IngestJob) -> Shard | None:
@@ -250,18 +264,31 @@ def _write_shard(
 ) -> Shard:
     source = job.sources[task.unit.source]
     path = pool.tar_path(job.root, name)
+    listed = takedown_match.listed(job.root)
     with storage.writing(path) as temporary, open(temporary, "wb") as stream:
         writer = ShardWriter(stream)
-        base = [_pool_row(row, source.name, writer, job.max_pixels) for row in source.fetch(due)]
+        base = [
+            _pool_row(_allowed(row, listed, job.max_pixels), source.name, writer, job.max_pixels)
+            for row in source.fetch(due)
+        ]
         writer.close()
         if b"".join(row["key"] for row in base) != keys:
             raise _changed(task, job)
     return pool.write_base(job.root, name, pool.base_table(base), storage.size(path), task.plan)
 
 
+def _allowed(row: Incoming, listed: Listed, max_pixels: int) -> Incoming:
+    """The row with its image, which fails when that is listed."""
+    if row.image is not None and (listed.images or listed.alike):
+        _block(row, takedown_match.by_image(listed, row.image, row.image_sha256, max_pixels))
+    return row
+
+
 def _pool_row(row: Incoming, source: str, writer: ShardWriter, max_pixels: int) -> dict[str, Any]:
     """The base row of an incoming row; its sample is written when there is one."""
     key = row.key(source)
+    if row.failed == TAKEN_DOWN:
+        return empty_row(key, source, row.detail)
     base = {
         "key": key,
         "source": source,

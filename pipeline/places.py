@@ -16,7 +16,7 @@ from pipeline.recipe import Recipe
 from pipeline.recipe_errors import first_key
 from pipeline.record import read_manifest
 
-OWN = ("pool", "columns", "requests", "verdicts", "shards", "ledger", "work")
+OWN = ("pool", "columns", "requests", "takedown", "verdicts", "shards", "ledger", "work")
 
 
 def requests_folder(root: str) -> str:

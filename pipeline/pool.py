@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import packs, shapes, storage
+from pipeline import packs, shapes, storage, takedown_record
 from pipeline.errors import DamagedFile, RecipeError
 from pipeline.packs import open_pack, write_pack
 
@@ -128,7 +128,7 @@ def describe(name: str, table: pa.Table, size_bytes: int) -> Shard:
         rows=len(table),
         samples=len(table) - extensions.null_count,
         size_bytes=size_bytes,
-        digest=_rows_digest(table),
+        digest=rows_digest(table),
         keys=keys_digest(table["key"]),
     )
 
@@ -143,7 +143,8 @@ def keys_digest(keys: "pa.ChunkedArray[Any]") -> str:
     return state.hexdigest()
 
 
-def _rows_digest(table: pa.Table) -> str:
+def rows_digest(table: pa.Table) -> str:
+    """Digest of whole base rows in order."""
     state = hashlib.blake2b(digest_size=16)
     for row in table.to_pylist():
         row["key"], sha = row["key"].hex(), row["image_sha256"]
@@ -184,7 +185,18 @@ def finished_shard(root: str, name: str, plan: str) -> Shard | None:
 
 
 def read_base(root: str, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
-    """The base rows of a shard, in order. Raises DamagedFile when they are not those indexed."""
+    """The base rows of a shard, in order. Raises DamagedFile when they are not those indexed.
+
+    Rows that were taken down look as if they were erased: they failed with that reason, and of
+    the rest nothing is left but key and source.
+    """
+    wanted = None if columns is None else [*dict.fromkeys(["key", *columns])]
+    table = takedown_record.hidden(root, read_stored(root, shard, wanted))
+    return table if columns is None else table.select(list(columns))
+
+
+def read_stored(root: str, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+    """The same as they are stored, those that were taken down too."""
     path = base_path(root, shard.name)
     wanted = None if columns is None else [*dict.fromkeys(["key", *columns])]
     try:
@@ -203,9 +215,11 @@ def read_base_range(pool: Pool, shards: Sequence[Shard], columns: Sequence[str])
     if pack is None:
         tables = [read_base(pool.root, shard, columns) for shard in shards]
         return pa.concat_tables(tables).replace_schema_metadata(None)
-    table = pack.read([shard.digest for shard in shards], [*columns])
+    wanted = [*dict.fromkeys(["key", *columns])]
+    table = pack.read([shard.digest for shard in shards], wanted)
     if len(table) != sum(shard.rows for shard in shards):
         raise DamagedFile(f"{pack.path}: holds other rows than pool/index.json says")
+    table = takedown_record.hidden(pool.root, table)
     return table.select(list(columns)).replace_schema_metadata(None)
 
 
@@ -217,7 +231,7 @@ def pack_base(pool: Pool) -> None:
         pack_path(pool.root),
         pool.digest,
         [shard.digest for shard in pool.shards],
-        lambda position: read_base(pool.root, pool.shards[position]),
+        lambda position: read_stored(pool.root, pool.shards[position]),
     )
 
 
@@ -238,8 +252,15 @@ def write_index(pool: Pool) -> None:
 def open_pool(root: str, sources: str | None = None) -> Pool | None:
     """The pool under `root`, None when there is none that is complete.
 
-    Raises RecipeError when `sources` is given and the pool is made from others.
+    Raises RecipeError when `sources` is given and the pool is made from others, CurationError
+    when rows of it are half erased.
     """
+    takedown_record.refuse_unfinished(root)
+    return open_stored(root, sources)
+
+
+def open_stored(root: str, sources: str | None = None) -> Pool | None:
+    """The same, also while rows of it are being erased."""
     path = index_path(root)
     if not storage.exists(path):
         return None

@@ -112,7 +112,8 @@ def write_record(build: "Build", resolved: Resolved) -> None:
         "format": 1,
         "recipe": build.recipe.source_text,
         "recipe_file": os.path.basename(build.recipe.path),
-        "root": _relative(build.root, build.out),
+        "recipe_folder": storage.relative(os.path.dirname(build.recipe.path) or ".", build.out),
+        "root": storage.relative(build.root, build.out),
         "scorers": {
             instance.name: {
                 "folder": instance.columns.folder_name,
@@ -123,13 +124,6 @@ def write_record(build: "Build", resolved: Resolved) -> None:
         },
     }
     storage.write_json(storage.join(build.out, FILE), value)
-
-
-def _relative(root: str, out: str) -> str:
-    """The pool as seen from the output directory, whatever links lead to either."""
-    if storage.is_local(root) and storage.is_local(out):
-        return os.path.relpath(*(os.path.realpath(storage.local(p)) for p in (root, out)))
-    return root
 
 
 def read_manifest(path: str) -> dict[str, Any]:

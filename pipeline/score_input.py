@@ -18,7 +18,7 @@ from pipeline import decoding, shards
 from pipeline.columns import values_of
 from pipeline.errors import DamagedFile
 from pipeline.instances import FIELDS, Instance
-from pipeline.pool import BASE, Shard, read_base, tar_path
+from pipeline.pool import BASE, Shard, read_base, read_stored, tar_path
 
 CHUNK = 32  # samples decoded at a time, when no scorer wants larger batches
 CHUNK_PIXELS = 32_000_000  # and never more pixels at once than this, one image excepted
@@ -228,7 +228,7 @@ def _images(rows: Rows) -> Iterator[tuple[int, bytes | None]]:
     """(row, image bytes) for every row in order; rows without a sample have none."""
     path = tar_path(rows.root, rows.shard.name)
     samples = shards.read_shard(path)
-    extensions = read_base(rows.root, rows.shard, ["extension"])["extension"].to_pylist()
+    extensions = read_stored(rows.root, rows.shard, ["extension"])["extension"].to_pylist()
     for row, extension in enumerate(extensions):
         if extension is None:
             yield row, None
@@ -237,4 +237,4 @@ def _images(rows: Rows) -> Iterator[tuple[int, bytes | None]]:
         if sample is None or sample.key != rows.keys[row].hex() or extension not in sample.parts:
             found = "its end" if sample is None else sample.detail or sample.key
             raise DamagedFile(f"{path}: expected sample {rows.keys[row].hex()}, found {found}")
-        yield row, sample.parts[extension]
+        yield row, sample.parts[extension] if rows.stored[row] else None  # if not taken down

@@ -34,6 +34,7 @@ from pipeline.steps import (
     parse_step,
     steps_until,
 )
+from pipeline.takedown_record import TAKEN_DOWN, Taken
 from pipeline.verdicts import Verdicts, VerdictWriter
 
 VERSION = 1  # raise it when the same steps would give other verdicts
@@ -43,7 +44,7 @@ REPORT_BY = ("source", "domain", "language", amplification.COLUMN)
 
 @dataclass(frozen=True)
 class SelectionPlan:
-    """Steps, the column sets they read, and where the verdicts go."""
+    """Steps, the column sets they read, and where the verdicts go; `takedown` comes before all."""
 
     steps: Mapping[str, Step]
     inputs: Mapping[str, ColumnSet]
@@ -51,6 +52,7 @@ class SelectionPlan:
     folder: str
     work: str
     pool_digest: str
+    takedown: Taken | None = None
 
     @property
     def digest(self) -> str:
@@ -62,6 +64,8 @@ class SelectionPlan:
             "version": VERSION,
             "report_by": self.report_by,
         }
+        if self.takedown is not None:
+            value["takedown"] = self.takedown.digest
         text = json.dumps(value, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -146,7 +150,8 @@ def run_selection(plan: SelectionPlan, made: Pool, memory_limit: str) -> Verdict
     failed: Counter[str] = Counter()
     resources = Resources(Path(storage.local(plan.work)) / "spill", memory_limit)
     rows = _counted(batches(plan, made), failed)
-    with select(rows, plan.steps, resources, report_by=plan.report_by) as selection:
+    keys = None if plan.takedown is None else plan.takedown.keys.to_pylist()
+    with select(rows, plan.steps, resources, takedown=keys, report_by=plan.report_by) as selection:
         writer = VerdictWriter(plan.folder, made)
         for batch in selection.verdicts():
             writer.write(pa.Table.from_batches([batch]))
@@ -219,7 +224,22 @@ def _batch(
         names = [n for n, s in plan.inputs.items() if s.folder == columns.folder]
         table = columns.read_range(shards, names)
         fields |= {name: _whole(table[name]) for name in names}
+    if plan.takedown is not None:
+        fields = _without_taken(fields)
     return pa.record_batch(list(fields.values()), names=list(fields))
+
+
+def _without_taken(fields: dict[str, Any]) -> dict[str, Any]:
+    """The columns without any value of rows taken down, which the first step is to drop.
+
+    So they are the same to a selection whether they were erased, kept out, or are still there.
+    """
+    gone: Any = pc.fill_null(pc.equal(fields["failed"], TAKEN_DOWN), False)
+    if not pc.any(gone).as_py():
+        return fields
+    left = pa.array(np.arange(len(gone)), mask=gone.to_numpy(zero_copy_only=False))
+    visible = ("shard", "row", "key", "source")
+    return {n: column if n in visible else column.take(left) for n, column in fields.items()}
 
 
 _ALWAYS = ("key", "failed")

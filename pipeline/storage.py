@@ -65,6 +65,13 @@ def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/") or "/", *parts])
 
 
+def relative(path: str, folder: str) -> str:
+    """A path as seen from a folder, whatever links lead to either; as it is where one is remote."""
+    if is_local(path) and is_local(folder):
+        return os.path.relpath(*(os.path.realpath(local(p)) for p in (path, folder)))
+    return path
+
+
 def exists(path: str) -> bool:
     if is_local(path):
         return os.path.exists(local(path))

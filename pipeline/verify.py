@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import npz, pool, storage
+from pipeline import npz, pool, storage, takedown
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.manifest import check_ledger, file_sha256
 from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
-from pipeline.verdicts import FAILED, KEPT
+from pipeline.verdicts import FAILED, KEPT, Verdicts
 
 Keys = npt.NDArray[np.bytes_]
 _KEY = np.dtype("S32")
@@ -35,6 +35,7 @@ def check(out: str) -> str:
         *column_problems(record),
         *verdict_problems(record),
         *export_problems(record),
+        *takedown.problems(record.pool, record.out, record.columns.values(), verdicts_of(record)),
     ]
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems[:50])
@@ -54,7 +55,7 @@ def pool_problems(record: BuildRecord) -> Iterator[str]:
     for shard in record.pool.shards:
         path = pool.tar_path(record.pool.root, shard.name)
         try:
-            base = pool.read_base(record.pool.root, shard)
+            base = pool.read_stored(record.pool.root, shard)
         except DamagedFile as error:
             yield str(error)
             continue
@@ -95,6 +96,13 @@ def column_problems(record: BuildRecord) -> Iterator[str]:
                 columns.read(shard)
             except DamagedFile as error:
                 yield str(error)
+
+
+def verdicts_of(record: BuildRecord) -> Verdicts | None:
+    """The verdicts, if they can be read; else that is said elsewhere."""
+    with contextlib.suppress(CurationError):
+        return record.selection()
+    return None
 
 
 def smaller_batches(record: BuildRecord) -> Iterator[str]:

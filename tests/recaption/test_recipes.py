@@ -238,7 +238,7 @@ def test_recap_asks_a_model_for_at_most_128_tokens(make_build: MakeBuild) -> Non
         assert len(model.asked) == survivors(build, "recaption")
         assert {body["max_tokens"] for body in model.asked} == {128}
         assert {body["temperature"] for body in model.asked} == {0}
-    assert all(told(sample, "checked")[0]["flags"] == ["cut"] for sample in samples(build))
+    assert all(told(sample, "checked")[0]["flags"] == ["shortened"] for sample in samples(build))
 
 
 @pytest.mark.slow
