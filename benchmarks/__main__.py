@@ -18,6 +18,7 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     if large:
         yield ["-m", "benchmarks.verbs", "--data", str(data), "--flat"]
     yield ["-m", "benchmarks.fetching", "--data", str(data)]
+    yield ["-m", "benchmarks.pages"]
     yield ["-m", "benchmarks.decoding"]
     yield ["-m", "benchmarks.clip"]
     yield ["-m", "benchmarks.scoring"]
