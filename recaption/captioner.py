@@ -46,7 +46,8 @@ class Captioner:
     counts: the model is shown it as a hint, cleaned of control signs, as data between quotes, and
     at most `text_tokens` tokens of it (for a server four characters each). Without context a
     picture is described as it is. Pictures have about `max_side`² pixels. `rows` are how many
-    a local model sees at a time.
+    a local model sees at a time, all padded on the left to one length, so that the company of a
+    row changes nothing; to sort rows by length would gain nothing.
 
     What chat models put before a caption is taken off (`prompts.plain_answer`). Flags of answers
     that the limit ended: `shortened` to whole sentences, or `cut`, where there is none. Where some

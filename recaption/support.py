@@ -234,7 +234,8 @@ class Support:
     `support_things` are the things that it names, `support_values` how far each is above usual
     things in the picture, in standard deviations (9 where an expert names it), `support_min` the
     lowest of them, and `unsupported_sentences` the share of the sentences with things in which
-    one is below `threshold`. All are NULL for a text without things. Parameters are those of
+    one is below `threshold`. All are NULL for a text without things. With a column of
+    `sub_captions` as `text` each sentence has numbers of its own. Parameters are those of
     `supported`.
     """
 

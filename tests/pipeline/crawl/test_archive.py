@@ -32,7 +32,11 @@ def flipped(data, *places):
     return bytes(changed)
 
 
-@pytest.mark.parametrize("data", [b"".join(FIVE), members(*FIVE), gzip.compress(b"".join(FIVE))])
+@pytest.mark.parametrize(
+    "data",
+    [b"".join(FIVE), members(*FIVE), gzip.compress(b"".join(FIVE))],
+    ids=["plain", "members", "whole"],
+)
 def test_whole_archives_give_every_record(tmp_path, data):
     assert read(tmp_path, data) == ("01234", Tally(records=5))
 

@@ -59,6 +59,7 @@ def test_what_is_no_page_is_counted_by_reason(tmp_path):
         ("br", brotli.compress(HTML)),
         ("gzip", HTML),  # many archives unpack and keep the header
     ],
+    ids=["gzip", "deflate", "bare deflate", "br", "unpacked"],
 )
 def test_packed_bodies_are_unpacked_up_to_the_limit(tmp_path, coding, packed):
     item = response("http://e.org/", packed, f"Content-Encoding: {coding}")
