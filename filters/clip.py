@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import clip_text, clip_weights, embedded, merging, side_layers, tuned_heads
+from filters import (
+    clip_text,
+    clip_weights,
+    embedded,
+    hub_weights,
+    merging,
+    side_layers,
+    tuned_heads,
+)
 from filters.clip_text import TEXT_LENGTH, beginnings, tokenized
 from filters.clip_weights import Loaded, Source, prepared
 from filters.shared_images import numbered, once
@@ -21,7 +29,6 @@ from filters.threads import one_thread
 from filters.unread import UNREAD, Unread, is_blank
 
 EMBEDDED = "embedded"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -63,8 +70,7 @@ class ClipScore:
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
+        hub_weights.settle_precision(self, self.device)
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.weights is not None and not self._is_embedded:
@@ -82,8 +88,6 @@ class ClipScore:
             raise ValueError(f"channels_last and compile are for models other than {EMBEDDED!r}")
         if self.compile and self.merge is not None:
             raise ValueError("compile does not go with merge, which runs the blocks by itself")
-        if self.precision == "auto":  # settled here: a worker may have another device
-            object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
         if self.compile:
             object.__setattr__(self, "compile", self.device == "cuda")
 

@@ -21,7 +21,6 @@ from filters.hub_weights import Source
 from filters.mllm import Prompt, Shape
 from filters.served import Answer, BadAnswer, Request, ServedError, Server
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LIKELIEST = 20
 """First tokens that a server is asked for with their probabilities: the most that all give."""
 FIRST = 4
@@ -206,17 +205,14 @@ def settle(scorer: Any) -> None:
     """Bring the parameters of a scorer's judge into their final form, or raise for wrong ones."""
     if (scorer.model is None) == (scorer.server is None):
         raise TypeError("give `model`, which runs here, or `server: {endpoints: [...], model: M}`")
-    if scorer.precision not in PRECISIONS:
-        raise ValueError(f"precision {scorer.precision!r}: known are {', '.join(PRECISIONS)}")
+    device = clip_weights.best_device() if scorer.server is None else "cpu"
+    hub_weights.settle_precision(scorer, device)
     if scorer.server is not None:
         if scorer.revision is not None:
             raise ValueError("`revision` is for a model that runs here, not on a server")
         object.__setattr__(scorer, "server", server_of(scorer.server))
     else:
         mllm.check(Source(scorer.model, scorer.revision))
-    if scorer.precision == "auto":  # settled here: a worker may have another device
-        on_cuda = scorer.server is None and clip_weights.best_device() == "cuda"
-        object.__setattr__(scorer, "precision", "bf16" if on_cuda else "fp32")
     if scorer.batch_size is None:
         rows = ROWS_LOCAL if scorer.server is None else ROWS_SERVED
         object.__setattr__(scorer, "batch_size", rows)

@@ -29,7 +29,6 @@ from filters.shared_images import once
 from filters.unread import UNREAD
 
 EMBEDDED, OPEN_CLIP, TRANSFORMERS = "embedded", "open_clip", "transformers"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _PARTS = {"blip": "text_decoder.", "": ""}
 _BLIP_PROMPT = "a picture of"  # as in BLIP's training
 _QUESTION = "Describe the image in one sentence."
@@ -91,8 +90,7 @@ class CaptionLikelihood:
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
+        hub_weights.settle_precision(self, self.device)
         for name in ("batch_size", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -101,8 +99,6 @@ class CaptionLikelihood:
             coca.check(self._open_clip)
         elif self._kind == TRANSFORMERS:
             hub_weights.check(self._source, _PARTS)
-        if self.precision == "auto":  # settled here: a worker may have another device
-            object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from filters.shared_images import once
 from filters.unread import UNREAD
 
 EMBEDDED = "embedded"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _PARTS = {"blip": "itm_head."}
 _TEMPERATURE = 0.05
 _OF_BLIP, _OF_EMBEDDED = ("revision", "precision", "first_token"), ("copies",)
@@ -58,8 +57,7 @@ class ImageTextMatching:
     needs: ClassVar[dict[str, str]] = {"text": "text"}
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
+        hub_weights.settle_precision(self, self.device)
         for name in ("copies", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -69,8 +67,6 @@ class ImageTextMatching:
         foreign.refuse(self, unused, f"model {self.model!r}")
         if not self._is_embedded:
             hub_weights.check(self._source, _PARTS)
-        if self.precision == "auto":  # settled here: a worker may have another device
-            object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
 
     @property
     def reads(self) -> tuple[str, ...]:

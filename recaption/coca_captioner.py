@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import clip_weights, coca
+from filters import clip_weights, coca, hub_weights
 from filters.clip_weights import FOLDER, Loaded, Source
 from filters.judging import Pixels
 from filters.sampling import Draws, Writing, Written, seed_of, written
@@ -21,7 +21,6 @@ from recaption.families import closed_up
 from recaption.partly import settled
 from recaption.prompts import SHORT
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 _LEAST = 4  # words before a caption may end, as open_clip has it
 
 
@@ -52,8 +51,7 @@ class CocaCaptioner:
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: known are {', '.join(PRECISIONS)}")
+        hub_weights.settle_precision(self, self.device)
         for name in ("samples", "max_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -65,8 +63,6 @@ class CocaCaptioner:
         most = clip_weights.config(self._source)["multimodal_cfg"].get("context_length", 77) - 1
         if self.max_tokens > most:
             raise ValueError(f"max_tokens must be at most {most} for this model")
-        if self.precision == "auto":  # settled here: a worker may have another device
-            object.__setattr__(self, "precision", "bf16" if self.device == "cuda" else "fp32")
 
     @property
     def image_request(self) -> int:
