@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -229,14 +228,10 @@ def test_a_folder_that_can_t_be_used_costs_the_cache_alone(tmp_path, caplog, pla
 
 @pytest.mark.slow
 def test_a_full_disk_costs_the_cache_alone(tmp_path):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
     with serve(Action(text="a" * 20_000)) as model:
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path), model.url, "0", "30"]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=60, preexec_fn=limit
-        )
+        command = [sys.executable, "-c", limit + PROGRAM, str(tmp_path), model.url, "0", "30"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.stdout == "30\n"
         assert "answers are not kept while this lasts" in done.stderr
         assert done.stderr.count("\n") < 4

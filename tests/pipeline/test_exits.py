@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -27,12 +26,12 @@ def start(tmp_path):
     def start(verb, *options):
         words = [verb, str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out"), *options]
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *words],
+            # SIGINT may be ignored here. No `preexec_fn`: to fork beside gRPC may abort.
+            ["env", "--default-signal=INT", sys.executable, "-m", "pipeline", *words],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             process_group=0,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # may be ignored here
         )
 
     return start

@@ -207,10 +207,10 @@ def test_a_killed_run_leaves_nobody_and_can_be_repeated(tmp_path: Path) -> None:
 def start_program(folder: Path, engine: str, seconds: float) -> "subprocess.Popen[bytes]":
     arguments = [str(folder), engine, str(COUNT), str(seconds)]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.pipeline.works", *arguments],
+        # SIGINT may be ignored in this shell. No `preexec_fn`: to fork beside gRPC may abort.
+        ["env", "--default-signal=INT", sys.executable, "-m", "tests.pipeline.works", *arguments],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stderr=subprocess.PIPE,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell may ignore it
     )
 
 
