@@ -2,17 +2,21 @@
 
     python -m benchmarks.fetching --data FOLDER [--count 20000]
 
-Both fetch the same JPEGs of 700 px from a server on this machine, which is not counted, with 32
-threads in one process, keep the bytes as they came with their SHA-256, and write webdataset tars.
-Beside that, `pairmill ingest` checks every address, reads the header of every image, gives every
-row its key and a base row, and can be killed.
+Both fetch the same JPEGs of 700 px from nginx on this machine, which is not counted, at 64
+addresses of loopback, in one process. Once both make them 256 px long at JPEG quality 95, once
+both keep the bytes with their SHA-256; both write webdataset tars. Beside that, `pairmill ingest`
+reads robots.txt and tdmrep.json, checks every address and signal, keeps the pace of every site
+(here one that nobody reaches), stores each answer until its shard is written, gives every row its
+key and a base row with the outcome, and can be killed.
 """
 
 import argparse
 import os
 import shutil
+import socket
 import subprocess
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +27,17 @@ import pyarrow.parquet as pq
 from benchmarks.measure import Cost, machine, measure, python, table
 from benchmarks.pictures import make
 
-PICTURES, THREADS, PER_SHARD = 4000, 32, 1000
-SERVER = """
-import functools, http.server, socketserver, sys
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_): pass
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads, request_queue_size = True, 256
-with Server(("127.0.0.1", 0), functools.partial(Quiet, directory=sys.argv[1])) as server:
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
+PICTURES, THREADS, PER_SHARD, ADDRESSES = 4000, 32, 1000, 64
+HOSTS = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
+NGINX = """\
+worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; types {{ image/jpeg jpg; }}
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  server {{ {listen} root {root}; }}
+}}
 """
 RIVAL = f"""
 import sys
@@ -41,80 +46,108 @@ if __name__ == "__main__":
     download(
         url_list=sys.argv[1], input_format="parquet", url_col="url", caption_col="text",
         output_folder=sys.argv[2], output_format="webdataset", processes_count=1,
-        thread_count={THREADS}, number_sample_per_shard={PER_SHARD}, resize_mode="no",
-        disable_all_reencoding=True, compute_hash="sha256", retries=1, timeout=10,
+        thread_count={THREADS}, number_sample_per_shard={PER_SHARD}, compute_hash="sha256",
+        retries=1, timeout=10, **{{options}}
     )
 """
+STORES = {
+    "256 px, quality 95": (
+        "{max_side: 256, format: jpg, quality: 95}",
+        {"resize_mode": "keep_ratio_largest", "image_size": 256, "encode_quality": 95},
+    ),
+    "bytes as they came": ("{}", {"resize_mode": "no", "disable_all_reencoding": True}),
+}
 RECIPE = """\
 sources:
   list:
     table: {table}
     url: url
     caption: text
-    fetch: {{threads: {threads}, allow_hosts: ["127.0.0.1"]}}
+    fetch:
+      allow_hosts: [{hosts}]
+      per_host_per_second: 100000
+      per_host_at_once: 8
+      store: {store}
 ingest: {{rows_per_shard: {per_shard}}}
 """
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[int]:
-    """A server of the files of a folder on loopback, in a process of its own; yields its port."""
+def serving(photos: Path, work: Path) -> Iterator[int]:
+    """nginx over a folder at all addresses; yields its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    folder = (work / "nginx").resolve()
+    folder.mkdir()
+    listen = " ".join(f"listen {host}:{port};" for host in HOSTS)
+    (folder / "conf").write_text(NGINX.format(folder=folder, listen=listen, root=photos.resolve()))
     process = subprocess.Popen(
-        [python(), "-c", SERVER, str(folder)], stdout=subprocess.PIPE, text=True
+        ["nginx", "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "error.log")]
     )
     try:
-        if process.stdout is None:
-            raise RuntimeError("the server has no output")
-        yield int(process.stdout.readline())
+        for _ in range(100):
+            with socket.socket() as asked:
+                if not asked.connect_ex((HOSTS[-1], port)):
+                    break
+            time.sleep(0.05)
+        yield port
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        process.wait()
 
 
 def write_list(path: Path, photos: Path, count: int, port: int) -> None:
     """A table of `count` URLs of the pictures, each picture as often as it takes, and captions."""
     names = sorted(file.name for file in photos.glob("*.jpg"))
     chosen = [(names[n % len(names)], n // len(names)) for n in range(count)]
-    urls = [f"http://127.0.0.1:{port}/{name}?copy={copy}" for name, copy in chosen]
+    urls = [
+        f"http://{HOSTS[n % ADDRESSES]}:{port}/{name}?copy={copy}"
+        for n, (name, copy) in enumerate(chosen)
+    ]
     texts = [(photos / name).with_suffix(".txt").read_text() for name, _ in chosen]
     pq.write_table(pa.table({"url": urls, "text": texts}), path)
 
 
-def run_ours(work: Path, urls: Path, name: str) -> Cost:
+def run_ours(work: Path, urls: Path, name: str, kept: str) -> Cost:
     """`pairmill ingest` of the list, in one process."""
     recipe = work / f"{name}.yaml"
-    recipe.write_text(RECIPE.format(table=urls, threads=THREADS, per_shard=PER_SHARD))
+    words = {"table": urls, "hosts": ", ".join(HOSTS), "store": STORES[kept][0]}
+    recipe.write_text(RECIPE.format(per_shard=PER_SHARD, **words))
     command = [python(), "-m", "pipeline", "ingest", str(recipe), "--out", str(work / name)]
     return measure([*command, "--engine", "local"])
 
 
-def run_rival(work: Path, urls: Path, name: str) -> Cost:
+def run_rival(work: Path, urls: Path, name: str, kept: str) -> Cost:
     """img2dataset's own `download`, with one process."""
     script = work / "rival.py"
-    script.write_text(RIVAL)
+    script.write_text(RIVAL.replace("{options}", repr(STORES[kept][1])))
     settings = {"NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_MODE": "disabled"}
     return measure([python(), str(script), str(urls), str(work / name)], env=settings)
 
 
 def rows(work: Path, photos: Path, count: int) -> Iterator[list[str]]:
     """Both programs over `count` pictures; the cheapest of three starts is taken off."""
-    with serving(photos) as port:
+    with serving(photos, work) as port:
         many, one = work / "many.parquet", work / "one.parquet"
         write_list(many, photos, count, port)
         write_list(one, photos, 1, port)
         programs = {"pairmill ingest": run_ours, "img2dataset": run_rival}
-        for name, run in programs.items():
-            bases = [run(work, one, f"{name}-one-{turn}") for turn in range(3)]
-            base = min(bases, key=lambda cost: cost.cpu_s)
-            cost = run(work, many, f"{name}-many")
-            cpu_s, wall_s = cost.cpu_s - base.cpu_s, cost.wall_s - base.wall_s
-            yield [
-                name,
-                f"{1000 * cpu_s / count:.2f}",
-                f"{count / wall_s:.0f}",
-                f"{cost.peak_bytes / 1e6:.0f}",
-                f"{base.cpu_s:.1f}",
-            ]
+        for kept in STORES:
+            for name, run in programs.items():
+                folder = f"{name}-{kept}".replace(" ", "-").replace(",", "")
+                bases = [run(work, one, f"{folder}-one-{turn}", kept) for turn in range(3)]
+                base = min(bases, key=lambda cost: cost.cpu_s)
+                cost = run(work, many, f"{folder}-many", kept)
+                cpu_s, wall_s = cost.cpu_s - base.cpu_s, cost.wall_s - base.wall_s
+                yield [
+                    kept,
+                    name,
+                    f"{1000 * cpu_s / count:.2f}",
+                    f"{count / wall_s:.0f}",
+                    f"{cost.peak_bytes / 1e6:.0f}",
+                    f"{base.cpu_s:.1f}",
+                ]
 
 
 def main() -> None:
@@ -127,8 +160,15 @@ def main() -> None:
     shutil.rmtree(work, ignore_errors=True)
     os.makedirs(work)
     print(machine())
-    print(f"\n{options.count} URLs of {PICTURES} JPEGs of 700 x 525, from a server on loopback\n")
-    head = ["what", "CPU ms per image", "images per s", "peak MB", "start-up CPU s (taken off)"]
+    print(f"\n{options.count} URLs of {PICTURES} JPEGs of 700 x 525, from nginx on loopback\n")
+    head = [
+        "what is kept",
+        "what",
+        "CPU ms per image",
+        "images per s",
+        "peak MB",
+        "start-up CPU s (taken off)",
+    ]
     print(table(head, list(rows(work, photos, options.count))))
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from pipeline import fitting, gathering, ingest, pool, storage, takedown_match
+from pipeline import fitting, gathering, ingesting, pool, storage, takedown_match
 from pipeline.database import open_database
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.global_score import GlobalJob, score_pool
 from pipeline.keys import digest
-from pipeline.places import check_places, refuse_foreign_pool
+from pipeline.places import check_places
 from pipeline.pool import Pool
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
@@ -29,7 +29,6 @@ from pipeline.score import begin_shard, score_shard
 from pipeline.score_job import ScoreJob, stale
 from pipeline.scoring import Resolved, Resolver
 from pipeline.selection import SelectionPlan, plan_selection, run_selection, survivors_of
-from pipeline.sources.of_recipe import all_units, make_sources
 from pipeline.stage import Descriptor, Stage, Work
 from pipeline.verdicts import Verdicts
 
@@ -90,60 +89,19 @@ class Build:
         """The pool of the recipe's sources, made if it is not there."""
         ready = self.ready_pool()
         if ready is not None:
-            self._finish_ready(ready)
+            ingesting.finish_ready(self, ready)
             return ready
         if not self.reads_sources:
             raise RecipeError(f"there is no finished pool in {self.root}")
         try:
-            return self._ingest()
+            return ingesting.make_pool(self)
         except FileNotFoundError:
             ready = self.ready_pool()  # another part has just finished it and removed the survey
             if ready is None:
                 raise
             return ready
 
-    def _ingest(self) -> Pool:
-        refuse_foreign_pool(self.root)
-        sources = make_sources(self.recipe)
-        units = all_units(self.recipe, sources)
-        options = self.recipe.ingest
-        plan = ingest.plan_digest(
-            self.sources_digest, units, options.rows_per_shard, options.max_pixels
-        )
-        job = ingest.IngestJob(self.root, plan, sources, options.rows_per_shard, options.max_pixels)
-        numbered = list(enumerate(units))
-        self.stage(
-            "survey",
-            partial(ingest.survey_unit, job=job),
-            [(f"{number:06d}", (number, unit)) for number, unit in numbered],
-            lambda task: ingest.is_surveyed(job, task[0]) or self._has_index(),
-        )
-        writes = ingest.plan_writes(job, units)
-        self.stage(
-            "ingest",
-            partial(ingest.write_unit, job=job),
-            [(f"{task.number:06d}", task) for task in writes],
-            lambda task: all(pool.finished_shard(self.root, n, task.plan) for n in task.shards),
-        )
-        made = ingest.finish(job, self.sources_digest, writes, ingest.inputs_digest(units))
-        pool.pack_base(made)
-        return made
-
-    def _finish_ready(self, ready: Pool) -> None:
-        """What a kill just behind the index left undone; and a word when the sources have grown."""
-        pool.pack_base(ready)
-        if self.part.count == 1:
-            storage.remove(storage.join(self.root, "pool", "survey"))
-        if not self.reads_sources:
-            return
-        units = all_units(self.recipe, make_sources(self.recipe))
-        if ingest.inputs_digest(units) != ready.inputs:
-            _LOGGER.warning(
-                "the sources have changed since the pool was made; it stays as it is:"
-                " give another --out to ingest them anew"
-            )
-
-    def _has_index(self) -> bool:
+    def has_index(self) -> bool:
         """Whether a pool is finished; then the survey that it was made by is gone."""
         return storage.exists(pool.index_path(self.root))
 

@@ -92,18 +92,54 @@ def _verb(name: str, verb: str, text: str) -> None:
         if dry_run:
             plan(recipe, out)
             return
-        with _locked(recipe, out, chosen, (part, wait, memory)) as build:
-            from pipeline import verbs
-
-            for text in getattr(verbs, verb)(build):
-                _say(text)
+        _do(verb, (recipe, out), chosen, (part, wait, memory))
 
     run.__doc__ = text
     app.command(name)(run)
 
 
+def _do(verb: str, places: tuple[str, str], engine: Any, rest: tuple[str, float, str]) -> None:
+    """Run a verb over a recipe and an output directory, and print what it says."""
+    with _locked(*places, engine, rest) as build:
+        from pipeline import verbs
+
+        for text in getattr(verbs, verb)(build):
+            _say(text)
+
+
 _verb("build", "build", "Do everything: ingest, score, select, export, report.")
-_verb("ingest", "ingest", "Bring every row of the sources into the pool.")
+
+
+@app.command()
+def ingest(
+    recipe: Recipe,
+    out: Out,
+    retry: Annotated[
+        bool,
+        typer.Option("--retry", help="Fetch again what failed and may succeed now, and no more."),
+    ] = False,
+    engine: EngineName = "procs",
+    workers: Workers = "0",
+    scheduler: Scheduler = None,
+    part: PartOf = "0/1",
+    wait: Wait = 3600.0,
+    memory: Memory = "2GB",
+    dry_run: DryRun = False,
+    beam_options: BeamOptions = None,
+) -> None:
+    """Bring every row of the sources into the pool."""
+    chosen = _engine(engine, workers, scheduler, beam_options or [])
+    if dry_run and retry:
+        from pipeline.recipe import load_recipe
+        from pipeline.retry import planned
+
+        _say(planned(load_recipe(recipe), _directory(out)))
+    elif dry_run:
+        plan(recipe, out)
+    else:
+        _do("retry" if retry else "ingest", (recipe, out), chosen, (part, wait, memory))
+
+
 _verb("score", "score", "Measure what the recipe asks for; a new scorer computes itself alone.")
 _verb("select", "select", "Decide about every row; a changed threshold costs seconds.")
 _verb("export", "export", "Write the kept rows as training shards.")

@@ -69,7 +69,8 @@ def _rows(record: BuildRecord) -> pa.Table:
     failed = pc.is_in(table["verdict"], value_set=pa.array([FAILED, TAKEDOWN]))
     alive, dead = table.filter(pc.invert(failed)), table.filter(failed)
     lone = pc.is_null(pc.index_in(dead["key"], value_set=_whole(alive["key"])))
-    dead = dead.filter(lone).group_by("key").aggregate([("verdict", "min"), ("times", "max")])
+    # of a row that was tried again and then taken down, the attempts before have only failed
+    dead = dead.filter(lone).group_by("key").aggregate([("verdict", "max"), ("times", "max")])
     dead = dead.rename_columns(["key", "verdict", "times"])
     return pa.concat_tables([alive, dead.cast(alive.schema)]).sort_by("key")
 

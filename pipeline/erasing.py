@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import packs, pool, storage
+from pipeline import packs, pool, retry_record, storage
 from pipeline import takedown_record as record
 from pipeline.columns import ColumnSet, empty_packed, empty_rows
 from pipeline.errors import DamagedFile
@@ -45,6 +45,7 @@ def erase(made: Pool) -> Pool:
     if not due and not storage.exists(record.marker_path(root)):
         return made
     storage.sweep(root)  # what killed writers left may hold the rows
+    retry_record.forget(root, {shard.name for shard in made.shards})  # and so may this
     _write_tombstones(made, due)
     storage.write_json(record.marker_path(root), {"format": record.FORMAT})
     rows = _rows(made, record.tombstones(root))
@@ -129,8 +130,10 @@ def _erase_shard(root: str, shard: Shard, gone: Gone, reasons: Mapping[bytes, st
             for row, g in zip(rows, gone, strict=True)
         ]
         plan = (base.schema.metadata or {}).get(b"plan", b"").decode()
-        return pool.write_base(root, shard.name, pool.base_table(left), storage.size(tar), plan)
-    return pool.describe(shard.name, base, storage.size(tar))
+        after = pool.write_base(root, shard.name, pool.base_table(left), storage.size(tar), plan)
+    else:
+        after = pool.describe(shard.name, base, storage.size(tar))
+    return replace(after, retried=shard.retried)
 
 
 def _write_tar(path: str, gone: set[str]) -> None:

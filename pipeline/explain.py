@@ -1,11 +1,11 @@
 """One row's whole story: where it came from, what was measured, the verdict, the shard."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from pipeline import pool, storage, takedown_record
+from pipeline import pool, retry_record, storage, takedown_record
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.pool import Shard
 from pipeline.record import BuildRecord, open_record
@@ -19,11 +19,15 @@ _CAPTIONS = 20  # captions of a column that are shown
 
 @dataclass(frozen=True)
 class Found:
-    """A row of the pool: its shard, its position there, its base columns."""
+    """A row of the pool: its shard, its position there, its base columns.
+
+    `earlier` are rows that were tried again, of which this is the newest.
+    """
 
     shard: Shard
     row: int
     base: dict[str, Any]
+    earlier: tuple["Found", ...] = ()
 
     @property
     def key(self) -> str:
@@ -50,22 +54,47 @@ def tell(key: str, out: str) -> str:
 
 
 def find_rows(record: BuildRecord, key: str) -> list[Found]:
-    """The rows that a key (or the start of one), a source key or a URL names, in pool order."""
+    """The rows that a key (or the start of one), a source key or a URL names, in pool order.
+
+    Of a row that was tried again the newest, with those before it.
+    """
     wanted = key.lower()
     prefix = len(wanted) >= 4 and all(c in "0123456789abcdef" for c in wanted)
-    found = []
+
+    def is_named(name: dict[str, Any]) -> bool:
+        is_key = prefix and name["key"].hex().startswith(wanted)
+        return is_key or key in (name["source_key"], name["url"])
+
+    found, earlier = _matching(record, is_named)
+    lost = earlier.keys() - {row.base["key"] for row in found}
+    if lost:  # what came of them is there, but has no other name than its key
+        found += _matching(record, lambda name: name["key"] in lost)[0]
+    last = {row.base["key"]: number for number, row in enumerate(found)}
+    for row_key, before in earlier.items():
+        if row_key in last:
+            found[last[row_key]] = replace(found[last[row_key]], earlier=tuple(before))
+        else:
+            found += before
+    return found
+
+
+def _matching(
+    record: BuildRecord, is_wanted: Callable[[dict[str, Any]], bool]
+) -> tuple[list[Found], dict[bytes, list[Found]]]:
+    """Rows whose names are wanted; apart from them, by key, those that were tried again."""
+    found: list[Found] = []
+    earlier: dict[bytes, list[Found]] = {}
     for shard in record.pool.shards:
         names = pool.read_stored(record.pool.root, shard, _NAMES).to_pylist()
-        rows = [
-            row
-            for row, name in enumerate(names)
-            if (prefix and name["key"].hex().startswith(wanted))
-            or key in (name["source_key"], name["url"])
-        ]
-        if rows:
-            base = pool.read_stored(record.pool.root, shard).take(rows).to_pylist()
-            found += [Found(shard, row, b) for row, b in zip(rows, base, strict=True)]
-    return found
+        rows = [row for row, name in enumerate(names) if is_wanted(name)]
+        if not rows:
+            continue
+        base = pool.read_stored(record.pool.root, shard).take(rows).to_pylist()
+        retried = set(retry_record.positions(record.pool.root, shard).tolist())
+        for row, fields in zip(rows, base, strict=True):
+            one = Found(shard, row, fields)
+            (earlier.setdefault(fields["key"], []) if row in retried else found).append(one)
+    return found, earlier
 
 
 def story(record: BuildRecord, found: Found) -> Iterator[str]:
@@ -81,9 +110,10 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
     told = (f"{_short(caption['text'])} ({_printable(str(caption['origin']))})" for caption in raw)
     yield from (f"{'':12}{line}" for line in _first(told, len(raw)))
     yield f"  pool      shard {found.shard.name}, row {found.row}, {_sample(base)}"
+    yield from (f"  earlier   {_attempt(one)}" for one in found.earlier)
     if base["meta"]:
         yield f"  meta      {_short(base['meta'])}"
-    for name in record.scorers:
+    for name in record.scorers if _is_selected(record, found) else ():
         yield from _scores(record, name, found)
     yield from (f"  takedown  {_printable(line)}" for line in _taken_down(record, found))
     yield f"  verdict   {_verdict(record, found)}"
@@ -98,6 +128,20 @@ def _sample(base: dict[str, Any]) -> str:
     if base["extension"] is None:
         return "metadata only"
     return f"stored as {base['extension']}, sha256 {base['image_sha256'].hex()[:16]}…"
+
+
+def _attempt(found: Found) -> str:
+    """What became of a row before it was tried again."""
+    base = found.base
+    when = f" at {base['fetched_at']}" if base["fetched_at"] else ""
+    why = "" if base["detail"] is None else f" ({_printable(base['detail'])})"
+    return f"failed{when}: {base['failed']}{why}, shard {found.shard.name}, row {found.row}"
+
+
+def _is_selected(record: BuildRecord, found: Found) -> bool:
+    """False of a row that is newer than the selection: the pool has grown since."""
+    verdicts = record.selection()
+    return verdicts is None or found.shard.name in verdicts.shards
 
 
 def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
@@ -132,6 +176,8 @@ def _verdict(record: BuildRecord, found: Found) -> str:
     verdicts = record.selection()
     if verdicts is None:
         return "nothing is selected yet"
+    if not _is_selected(record, found):
+        return "none yet: the pool has grown since rows were selected; build again"
     row = verdicts.of_shard(found.shard.name).slice(found.row, 1).to_pylist()[0]
     if row["verdict"] == "kept":
         return f"kept, {row['times']} times" if row["times"] > 1 else "kept"
@@ -153,7 +199,8 @@ def _written(record: BuildRecord, found: Found) -> Iterator[str]:
         yield "  shard     not exported"
         return
     verdicts = record.selection()
-    if verdicts is None or verdicts.digest != manifest["selection"]:
+    is_current = verdicts is not None and verdicts.digest == manifest["selection"]
+    if verdicts is None or not is_current or not _is_selected(record, found):
         yield "  shard     not exported since the selection changed"
         return
     times = verdicts.of_shard(found.shard.name)["times"][found.row].as_py()

@@ -1,14 +1,15 @@
 """Bring every row of the sources into a pool: a base row each, and a sample where there is one.
 
 Two passes. The survey reads all rows and notes their keys, so that of rows with equal keys one
-can be chosen and shards can be numbered; the second pass writes the shards. Only headers of
+can be chosen and shards can be numbered; the second pass writes the shards. Rows that our own
+fetcher is to fetch are kept by the survey, and written partition by partition. Only headers of
 images are read: a full decode that fails later is the reason of the scorer that met it.
 """
 
-import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,18 +18,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import decoding, pool, storage, takedown_match
-from pipeline.domains import registered_domain
+from pipeline import decoding, pool, routing, storage, takedown_match
 from pipeline.errors import DamagedFile, RecipeError
 from pipeline.keys import digest
 from pipeline.pool import Pool, Shard
-from pipeline.shards import Sample, ShardWriter
+from pipeline.pool_rows import Place, block, mark_duplicate, write_shard
+from pipeline.routing import Partition, Said
 from pipeline.sources.base import Incoming, Source, Unit
-from pipeline.takedown_match import Listed
-from pipeline.takedown_record import TAKEN_DOWN, Entry, empty_row
+from pipeline.storing import Store
 
-DUPLICATE = "duplicate_key"
-VERSION = 2  # raise it when the same sources would give another pool; 2: links are not followed
+VERSION = 3  # raise it when the same sources would give another pool; 3: rows are fetched by site
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
 _UNUSABLE = 1 << 127  # the first bit of a rank
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each
@@ -44,6 +43,15 @@ class IngestJob:
     sources: Mapping[str, Source]
     rows_per_shard: int = 1000
     max_pixels: int = decoding.MAX_PIXELS
+    stores: Mapping[str, Store] = field(default_factory=dict)
+    """What the pool keeps of fetched images, by source; of others the bytes as they came."""
+
+    def is_routed(self, unit: Unit) -> bool:
+        """Whether our own fetcher fetches the images of a unit."""
+        return self.sources[unit.source].web is not None
+
+    def place(self, name: str, source: str, plan: str) -> Place:
+        return Place(self.root, name, source, plan, self.max_pixels)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,32 @@ class WriteTask:
     unit: Unit
     shards: tuple[str, ...]
     plan: str  # the ingest, and which rows of the unit others stand for
+
+    @property
+    def label(self) -> str:
+        return f"{self.number:06d}"
+
+
+@dataclass(frozen=True)
+class FetchTask:
+    """A partition of the rows that are fetched: its sites, and its shards by source, in order."""
+
+    number: int
+    partition: Partition
+    units: Mapping[str, tuple[int, ...]]  # by source
+    names: Mapping[str, tuple[str, ...]]  # of shards, by source
+    plan: str
+
+    @property
+    def label(self) -> str:
+        return f"sites-{self.number:06d}"
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        return tuple(name for names in self.names.values() for name in names)
+
+
+Task = WriteTask | FetchTask
 
 
 def plan_digest(sources: str, units: Sequence[Unit], rows_per_shard: int, max_pixels: int) -> str:
@@ -82,19 +116,36 @@ def losers_path(root: str, number: int) -> str:
 def survey_unit(task: tuple[int, Unit], job: IngestJob) -> dict[str, Any]:
     """Note key and rank of every row of a unit, 32 bytes for each."""
     number, unit = task
+    source = job.sources[unit.source]
+    rows = ((row.key(unit.source), row.said, row) for row in source.read(unit))
+    return survey_rows(number, source, rows, job)
+
+
+def survey_rows(
+    number: int, source: Source, rows: Iterable[Said], job: IngestJob
+) -> dict[str, Any]:
+    """The same of rows that are there, and keep them if they are to be fetched."""
     keys, ranks = bytearray(), bytearray()
-    for row in job.sources[unit.source].read(unit):
-        keys += row.key(unit.source)
-        ranks += _rank(row, unit.source, job.max_pixels)
+
+    def noted() -> Iterator[Said]:
+        for key, said, row in rows:
+            keys.extend(key)
+            ranks.extend(_rank(row, said, source.name, job.max_pixels))
+            yield key, said, row
+
+    if source.web is None:
+        deque(noted(), maxlen=0)
+    else:
+        routing.write_rows(routing.rows_path(job.root, number), noted(), source.web, job.plan)
     table = pa.table([_binary16(keys), _binary16(ranks)], schema=_SURVEY)
     with storage.writing(survey_path(job.root, number)) as temporary:
         pq.write_table(table.replace_schema_metadata({"plan": job.plan}), temporary)
     return {"rows": len(table)}
 
 
-def _rank(row: Incoming, source: str, max_pixels: int) -> bytes:
+def _rank(row: Incoming, said: str, source: str, max_pixels: int) -> bytes:
     """The rank of a row; one that can't have a sample comes behind all that may."""
-    rank = int.from_bytes(row.rank(source), "big") >> 1
+    rank = int.from_bytes(row.rank(source, said), "big") >> 1
     return (rank if _is_usable(row, max_pixels) else rank | _UNUSABLE).to_bytes(16, "big")
 
 
@@ -113,23 +164,20 @@ def _binary16(data: bytes | bytearray) -> "pa.Array[Any]":
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data) // 16, buffers)
 
 
-def is_surveyed(job: IngestJob, number: int) -> bool:
-    path = survey_path(job.root, number)
-    if not storage.exists(path):
-        return False
-    try:
-        with storage.open_input(path) as stream:
-            metadata = pq.read_metadata(stream).metadata or {}
-    except pa.ArrowException:  # damaged: not surveyed
-        return False
-    return metadata.get(b"plan") == job.plan.encode()
+def is_surveyed(job: IngestJob, number: int, unit: Unit) -> bool:
+    """Whether the survey of a unit is whole; the rows it keeps are written first."""
+    paths = [survey_path(job.root, number)]
+    if job.is_routed(unit):
+        paths.append(routing.rows_path(job.root, number))
+    return all(routing.has_rows(path, job.plan) for path in paths)
 
 
-def plan_writes(job: IngestJob, units: Sequence[Unit]) -> list[WriteTask]:
+def plan_writes(job: IngestJob, units: Sequence[Unit], behind: int = 0) -> list[Task]:
     """Number the shards, and choose among rows with equal keys; its result is on disk beside.
 
     Needs the survey of every unit. A function of the surveys alone, so that several processes
-    may do it at once.
+    may do it at once. Units come in order, and then the partitions of what is fetched. Shards are
+    numbered from `behind` on.
     """
     rows = [_surveyed_rows(job, number) for number in range(len(units))]
     plans = []
@@ -140,12 +188,30 @@ def plan_writes(job: IngestJob, units: Sequence[Unit]) -> list[WriteTask]:
             open(temporary, "wb") as stream,
         ):
             np.save(stream, losers)
-    counts = [-(-count // job.rows_per_shard) for count in rows]
-    names = iter(pool.shard_name(i, sum(counts)) for i in range(sum(counts)))
-    return [
-        WriteTask(number, unit, tuple(islice(names, count)), plan)
-        for number, (unit, count, plan) in enumerate(zip(units, counts, plans, strict=True))
+    routed = {n: unit.source for n, unit in enumerate(units) if job.is_routed(unit)}
+    parts = routing.partitions(job.root, routed, job.rows_per_shard) if routed else []
+    counts = [0 if n in routed else _shards(job, count) for n, count in enumerate(rows)]
+    total = sum(counts) + sum(_shards(job, count) for part in parts for _, count in part.rows)
+    names = iter(pool.shard_name(behind + i, behind + total) for i in range(total))
+    tasks: list[Task] = [
+        WriteTask(n, unit, tuple(islice(names, counts[n])), plans[n])
+        for n, unit in enumerate(units)
+        if n not in routed
     ]
+    plan = digest(job.plan.encode(), *(plans[n].encode() for n in routed)).hex()
+    of_source = {
+        name: tuple(n for n, source in routed.items() if source == name and rows[n])
+        for name in dict.fromkeys(routed.values())
+    }
+    for number, part in enumerate(parts):
+        named = {name: tuple(islice(names, _shards(job, count))) for name, count in part.rows}
+        held = {name: of_source[name] for name in named}
+        tasks.append(FetchTask(number, part, held, named, plan))
+    return tasks
+
+
+def _shards(job: IngestJob, rows: int) -> int:
+    return -(-rows // job.rows_per_shard)
 
 
 def _surveyed_rows(job: IngestJob, number: int) -> int:
@@ -201,6 +267,15 @@ def _repeated(keys: Sequence[_Words], ranks: Sequence[_Words]) -> list[npt.NDArr
     return [np.flatnonzero(part) for part in np.split(repeats, ends[:-1])]
 
 
+def write_task(task: Task, job: IngestJob) -> dict[str, Any]:
+    """Write the shards of a unit or a partition that are not there yet; counts for the ledger."""
+    if isinstance(task, WriteTask):
+        return write_unit(task, job)
+    from pipeline.web_ingest import fetch_partition
+
+    return fetch_partition(task, job)
+
+
 def write_unit(task: WriteTask, job: IngestJob) -> dict[str, Any]:
     """Write the shards of a unit that are not there yet; returns counts for the ledger.
 
@@ -208,6 +283,7 @@ def write_unit(task: WriteTask, job: IngestJob) -> dict[str, Any]:
     when the rows are no longer those of the survey.
     """
     keys = _survey(job, task.number, "key").astype(">u8").tobytes()
+    source = job.sources[task.unit.source]
     incoming = _marked(task, job)
     rows = samples = 0
     for name in task.shards:
@@ -215,12 +291,25 @@ def write_unit(task: WriteTask, job: IngestJob) -> dict[str, Any]:
         expected = keys[16 * rows : 16 * (rows + job.rows_per_shard)]
         shard = _finished(name, expected, task, job)
         if shard is None:
-            shard = _write_shard(name, due, expected, task, job)
+            place = job.place(name, source.name, task.plan)
+            keyed = ((row.key(source.name), row) for row in source.fetch(due))
+            shard = write_shard(place, keyed, partial(_check, expected, task, job))
         deque(due, maxlen=0)
         rows, samples = rows + shard.rows, samples + shard.samples
     if next(incoming, None) is not None:
         raise _changed(task, job)
     return {"rows": rows, "samples": samples}
+
+
+def _check(expected: bytes, task: WriteTask, job: IngestJob, keys: bytes) -> None:
+    if keys != expected:
+        raise _changed(task, job)
+
+
+def losers_of(root: str, number: int) -> frozenset[int]:
+    """The positions of a unit's rows that other rows stand for."""
+    with storage.open_input(losers_path(root, number)) as stream:
+        return frozenset(np.load(stream).tolist())
 
 
 def _marked(task: WriteTask, job: IngestJob) -> Iterator[Incoming]:
@@ -229,21 +318,13 @@ def _marked(task: WriteTask, job: IngestJob) -> Iterator[Incoming]:
     What has failed is not fetched.
     """
     listed = takedown_match.listed(job.root)
-    with storage.open_input(losers_path(job.root, task.number)) as stream:
-        losers = frozenset(np.load(stream).tolist())
+    losers = losers_of(job.root, task.number)
     for position, row in enumerate(job.sources[task.unit.source].read(task.unit)):
-        if position in losers and row.failed is None:
-            row.failed, row.detail = DUPLICATE, "another row carries this pair"
-            row.retriable = False
+        if position in losers:
+            mark_duplicate(row)
         if not listed.is_empty:
-            _block(row, listed.by_name(row.key(task.unit.source), row.url))
+            block(row, listed.by_name(row.key(task.unit.source), row.url))
         yield row
-
-
-def _block(row: Incoming, entry: Entry | None) -> None:
-    """Make a row one that was taken down if an entry names it."""
-    if entry is not None:
-        row.failed, row.detail, row.retriable = TAKEN_DOWN, entry.reason, False
 
 
 def _finished(name: str, keys: bytes, task: WriteTask, job: IngestJob) -> Shard | None:
@@ -259,77 +340,9 @@ def _changed(task: WriteTask, job: IngestJob) -> DamagedFile:
     return DamagedFile(f"{task.unit.path}: has changed since it was surveyed; ingest again")
 
 
-def _write_shard(
-    name: str, due: Iterator[Incoming], keys: bytes, task: WriteTask, job: IngestJob
-) -> Shard:
-    source = job.sources[task.unit.source]
-    path = pool.tar_path(job.root, name)
-    listed = takedown_match.listed(job.root)
-    with storage.writing(path) as temporary, open(temporary, "wb") as stream:
-        writer = ShardWriter(stream)
-        base = [
-            _pool_row(_allowed(row, listed, job.max_pixels), source.name, writer, job.max_pixels)
-            for row in source.fetch(due)
-        ]
-        writer.close()
-        if b"".join(row["key"] for row in base) != keys:
-            raise _changed(task, job)
-    return pool.write_base(job.root, name, pool.base_table(base), storage.size(path), task.plan)
-
-
-def _allowed(row: Incoming, listed: Listed, max_pixels: int) -> Incoming:
-    """The row with its image, which fails when that is listed."""
-    if row.image is not None and (listed.images or listed.alike):
-        _block(row, takedown_match.by_image(listed, row.image, row.image_sha256, max_pixels))
-    return row
-
-
-def _pool_row(row: Incoming, source: str, writer: ShardWriter, max_pixels: int) -> dict[str, Any]:
-    """The base row of an incoming row; its sample is written when there is one."""
-    key = row.key(source)
-    if row.failed == TAKEN_DOWN:
-        return empty_row(key, source, row.detail)
-    base = {
-        "key": key,
-        "source": source,
-        "source_key": row.source_key,
-        "url": row.url,
-        "domain": registered_domain(row.url),
-        "caption": row.caption,
-        "captions": row.captions or None,
-        "image_sha256": row.image_sha256,
-        "failed": row.failed,
-        "detail": row.detail,
-        "retriable": row.retriable,
-        "meta": json.dumps(row.meta, sort_keys=True, default=str) if row.meta else None,
-    }
-    if row.failed is not None or row.metadata_only:
-        return base
-    if row.image is None:
-        return base | {"failed": "no_image", "retriable": False}
-    try:
-        header = decoding.read_header(row.image, max_pixels=max_pixels)
-    except decoding.Unreadable as error:
-        return base | {"failed": error.reason, "detail": error.detail, "retriable": False}
-    extension = decoding.EXTENSIONS[header.format]
-    writer.write(Sample(key.hex(), {extension: row.image, **_others(row, extension)}))
-    return base | {"extension": extension}
-
-
-def _others(row: Incoming, extension: str) -> dict[str, bytes]:
-    """The members beside the image: those that came, and the caption as `txt` if none did.
-
-    One that has the name the image takes by its true format is called `other.<name>`.
-    """
-    others = {
-        f"other.{name}" if name == extension else name: data for name, data in row.parts.items()
-    }
-    if row.caption is not None:
-        others.setdefault("txt", row.caption.encode("utf-8"))
-    return others
-
-
-def finish(job: IngestJob, sources: str, tasks: Sequence[WriteTask], inputs: str) -> Pool:
+def finish(
+    job: IngestJob, sources: str, tasks: Sequence[WriteTask | FetchTask], inputs: str
+) -> Pool:
     """Write the index over all shards, which makes the pool; the survey is removed.
 
     Raises DamagedFile when a shard is missing.

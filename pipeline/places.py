@@ -14,6 +14,7 @@ from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.keys import digest
 from pipeline.recipe import Recipe
 from pipeline.recipe_errors import first_key
+from pipeline.recipe_pages import CrawlSource
 from pipeline.record import read_manifest
 
 OWN = ("pool", "columns", "requests", "takedown", "verdicts", "shards", "ledger", "work")
@@ -39,6 +40,8 @@ def check_places(recipe: Recipe, root: str, out: str) -> None:
     """Raise RecipeError when a source holds the output directory, or lies in what is written."""
     written = [storage.join(place, name) for place in {root, out} for name in OWN]
     for name, section in recipe.sources.items():
+        if isinstance(section, CrawlSource):  # its pages lie where this build writes
+            continue
         pattern = recipe.resolve(getattr(section, first_key(type(section))))
         try:
             fixed, is_deep = _fixed(pattern)
@@ -81,7 +84,7 @@ def refuse_foreign_pool(root: str) -> None:
     folder = storage.join(root, "pool")
     if not storage.is_local(root) or storage.exists(storage.join(folder, "index.json")):
         return
-    names = storage.files_below(folder)
+    names = [name for name in storage.files_below(folder) if not name.startswith("crawl/")]
     if not any(name.startswith("survey/") or _is_base(folder, name) for name in names):
         _refuse(folder, [name for name in names if name.endswith((".tar", ".parquet"))])
 

@@ -51,6 +51,10 @@ class Sampled:
     def fetches(self) -> bool:
         return self.source.fetches
 
+    @property
+    def web(self) -> None:
+        return None
+
     def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
         return self.source.fetch(rows)
 
@@ -94,7 +98,7 @@ def _sample(recipe: Recipe, folder: str) -> Sample | None:
     if not any(task.shards for task in tasks):
         return None
     for task in tasks:
-        ingest.write_unit(task, job)
+        ingest.write_task(task, job)
     made = ingest.finish(job, "sample", tasks, "")
     size = sum(shard.size_bytes for shard in made.shards)
     return Sample(made, time.monotonic() - started, size)
@@ -120,7 +124,7 @@ def _ingest_lines(
     build: Build, made: Pool | None, sample: Sample | None, rows: int | None
 ) -> Iterator[str]:
     if made is not None:
-        yield f"ingest   done: {made.rows:,} rows in {len(made.shards)} shards of {build.root}"
+        yield f"ingest   done: {made.rows_in:,} rows in {len(made.shards)} shards of {build.root}"
         return
     count = "an unknown number of" if rows is None else f"about {rows:,}"
     if sample is None:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import packs, shapes, storage, takedown_record
+from pipeline import packs, retry_record, shapes, storage, takedown_record
 from pipeline.errors import DamagedFile, RecipeError
 from pipeline.packs import open_pack, write_pack
 
@@ -43,6 +44,18 @@ _FIELDS: "list[pa.Field[Any]]" = [
     pa.field("failed", pa.string()),  # reason code; NULL: nothing went wrong
     pa.field("detail", pa.string()),
     pa.field("retriable", pa.bool_()),
+    # What fetching told; NULL for images that came in another way.
+    pa.field("attempts", pa.int16()),
+    pa.field("redirects", pa.list_(pa.string())),  # URLs after the first
+    pa.field("final_url", pa.string()),
+    pa.field("http_status", pa.int16()),
+    pa.field("content_type", pa.string()),
+    pa.field("etag", pa.string()),
+    pa.field("last_modified", pa.string()),
+    pa.field("received_bytes", pa.int64()),
+    pa.field("received_sha256", pa.binary(32)),
+    pa.field("signals", pa.string()),  # JSON: what the host says of the use of its content
+    pa.field("fetched_at", pa.string()),  # ISO 8601, UTC
     pa.field("meta", pa.string()),  # JSON of what else the source knew about the row
 ]
 BASE = pa.schema(_FIELDS)
@@ -53,6 +66,7 @@ class Shard:
     """What the index says of one shard: enough to plan by, and to tell it from another.
 
     `digest` is over its rows; `keys` over their keys alone. `size_bytes` is that of the tar.
+    `retried` rows were tried again: rows of later shards tell what became of them.
     """
 
     name: str
@@ -62,6 +76,7 @@ class Shard:
     size_bytes: int
     digest: str
     keys: str
+    retried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +90,13 @@ class Pool:
 
     @property
     def rows(self) -> int:
+        """All that are stored: one that was tried again as often as it was tried."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def rows_in(self) -> int:
+        """All that came in, each counted once."""
+        return self.rows - sum(shard.retried for shard in self.shards)
 
     @property
     def digest(self) -> str:
@@ -147,8 +168,9 @@ def rows_digest(table: pa.Table) -> str:
     """Digest of whole base rows in order."""
     state = hashlib.blake2b(digest_size=16)
     for row in table.to_pylist():
-        row["key"], sha = row["key"].hex(), row["image_sha256"]
-        row["image_sha256"] = None if sha is None else sha.hex()
+        row["key"] = row["key"].hex()
+        for name in ("image_sha256", "received_sha256"):
+            row[name] = None if row[name] is None else row[name].hex()
         state.update(json.dumps(row, sort_keys=True).encode() + b"\n")
     return state.hexdigest()
 
@@ -159,7 +181,7 @@ def write_base(root: str, name: str, table: pa.Table, size_bytes: int, plan: str
     `plan` names the ingest that wrote it, so that a shard of another plan is never taken over.
     """
     shard = describe(name, table, size_bytes)
-    metadata = {"shard": json.dumps(asdict(shard), sort_keys=True), "plan": plan}
+    metadata = {"shard": json.dumps(_entry(shard), sort_keys=True), "plan": plan}
     with storage.writing(base_path(root, name)) as temporary:
         table = table.replace_schema_metadata(metadata)
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
@@ -188,15 +210,17 @@ def read_base(root: str, shard: Shard, columns: Sequence[str] | None = None) -> 
     """The base rows of a shard, in order. Raises DamagedFile when they are not those indexed.
 
     Rows that were taken down look as if they were erased: they failed with that reason, and of
-    the rest nothing is left but key and source.
+    the rest nothing is left but key and source. Those that were tried again failed as `retried`.
     """
     wanted = None if columns is None else [*dict.fromkeys(["key", *columns])]
     table = takedown_record.hidden(root, read_stored(root, shard, wanted))
+    if shard.retried:
+        table = retry_record.marked(table, retry_record.superseded(root, shard))
     return table if columns is None else table.select(list(columns))
 
 
 def read_stored(root: str, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
-    """The same as they are stored, those that were taken down too."""
+    """The same as they are stored, those that were taken down or tried again too."""
     path = base_path(root, shard.name)
     wanted = None if columns is None else [*dict.fromkeys(["key", *columns])]
     try:
@@ -215,12 +239,16 @@ def read_base_range(pool: Pool, shards: Sequence[Shard], columns: Sequence[str])
     if pack is None:
         tables = [read_base(pool.root, shard, columns) for shard in shards]
         return pa.concat_tables(tables).replace_schema_metadata(None)
-    wanted = [*dict.fromkeys(["key", *columns])]
+    has_retried = any(shard.retried for shard in shards)
+    wanted = [*dict.fromkeys(["key", *(["failed"] if has_retried else []), *columns])]
     table = pack.read([shard.digest for shard in shards], wanted)
     if len(table) != sum(shard.rows for shard in shards):
         raise DamagedFile(f"{pack.path}: holds other rows than pool/index.json says")
-    table = takedown_record.hidden(pool.root, table)
-    return table.select(list(columns)).replace_schema_metadata(None)
+    shown = takedown_record.hidden(pool.root, table)
+    if has_retried:
+        gone = pc.fill_null(pc.equal(table["failed"], retry_record.RETRIED), False)
+        shown = retry_record.marked(shown, gone)
+    return shown.select(list(columns)).replace_schema_metadata(None)
 
 
 def pack_base(pool: Pool) -> None:
@@ -231,8 +259,16 @@ def pack_base(pool: Pool) -> None:
         pack_path(pool.root),
         pool.digest,
         [shard.digest for shard in pool.shards],
-        lambda position: read_stored(pool.root, pool.shards[position]),
+        lambda position: _packed(pool.root, pool.shards[position]),
     )
+
+
+def _packed(root: str, shard: Shard) -> pa.Table:
+    """The rows of a shard as a pack has them: it says itself which were tried again."""
+    table = read_stored(root, shard)
+    if not shard.retried:
+        return table
+    return retry_record.marked(table, retry_record.superseded(root, shard))
 
 
 def pack_path(root: str) -> str:
@@ -244,9 +280,17 @@ def write_index(pool: Pool) -> None:
         "format": 1,
         "sources": pool.sources,
         "inputs": pool.inputs,
-        "shards": [asdict(shard) for shard in pool.shards],
+        "shards": [_entry(shard) for shard in pool.shards],
     }
     storage.write_json(index_path(pool.root), value)
+
+
+def _entry(shard: Shard) -> dict[str, Any]:
+    """A shard in JSON; of one without retried rows nothing is said of them."""
+    value = asdict(shard)
+    if not shard.retried:
+        del value["retried"]
+    return value
 
 
 def open_pool(root: str, sources: str | None = None) -> Pool | None:
@@ -266,8 +310,10 @@ def open_stored(root: str, sources: str | None = None) -> Pool | None:
         return None
     value = storage.read_fields(path, "sources", "inputs", "shards")
     shapes.require(path, value, _INDEX)
+    listed = [{"retried": 0, **shard} for shard in value["shards"]]
+    shapes.require(path, {"shards": listed}, {"shards": [{"retried": int}]})
     try:
-        shards = tuple(Shard(**shard) for shard in value["shards"])
+        shards = tuple(Shard(**shard) for shard in listed)
     except TypeError as error:
         raise DamagedFile(f"{path}: lists what are no shards: {error}") from error
     if not shards:

@@ -17,19 +17,17 @@ from pipeline.keys import digest
 from pipeline.recipe_captions import CaptionsSection
 from pipeline.recipe_errors import dotted, first_key, problems_of, unknown_word, wrong_value
 from pipeline.recipe_export import ExportSection
+from pipeline.recipe_fetch import FetchingSource
 from pipeline.recipe_sections import (
     ColumnImport,
     IngestSection,
-    Name,
     NamedStep,
-    Path,
     ScorerSection,
-    Section,
-    Share,
     Source,
     Step,
     Survivors,
 )
+from pipeline.recipe_values import Name, Path, Section, Share
 from pipeline.yaml_reader import Document, Problem, parse_yaml, read_yaml
 from pipeline.yaml_reader import Path as DataPath
 
@@ -171,13 +169,14 @@ class Recipe(Section):
         """Names what a section says, in 32 hex digits: of equal ones the same.
 
         Defaults, comments and the order of keys don't matter; the order of sources, scorers and
-        steps does. How URLs are fetched is left out: it is not what a pool is made of.
+        steps does. How URLs are fetched is left out, but for what is kept of them: it is not what
+        a pool is made of.
         """
         if section not in type(self).model_fields:
             raise KeyError(section)
         plain = self.normalised().get(section, {})
         if section == "sources":
-            plain = {name: _without(source, "fetch") for name, source in plain.items()}
+            plain = {name: _without_fetch(source) for name, source in plain.items()}
         if section in ("sources", "columns", "score"):
             plain = list(plain.items())
         return digest(json.dumps(plain, sort_keys=True).encode()).hex()
@@ -231,7 +230,14 @@ def _empty_values(data: object, path: DataPath = ()) -> Iterator[Problem]:
 
 
 def _clashes(recipe: Recipe) -> Iterator[Problem]:
-    """Names that are taken, reserved or unknown."""
+    """Names that are taken, reserved or unknown; and a fetch that does not say who asks."""
+    for name, source in recipe.sources.items():
+        if isinstance(source, FetchingSource) and not source.says_who_asks:
+            message = (
+                f"sources.{name}.fetch: `contact` is missing; hosts have to know whom to ask:"
+                " give a URL or mailto:name@host"
+            )
+            yield Problem(message, ("sources", name, "fetch"), True)
     first: dict[str, StepEntry] = {}
     for step in recipe.steps:
         at = dotted(step.path)
@@ -258,5 +264,7 @@ def _kind_of(rule: Step) -> StepKind:
     return kind
 
 
-def _without(plain: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in plain.items() if name != key}
+def _without_fetch(source: Mapping[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in source.items() if name != "fetch"}
+    store = source.get("fetch", {}).get("store")
+    return rest | {"store": store} if store else rest

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, Tag, model_validator
 
 from pipeline.recipe_errors import MEMBER
-from pipeline.recipe_sections import Section, Text, TextList, kinds
+from pipeline.recipe_sections import kinds
+from pipeline.recipe_values import Section, Text, TextList
 
 TAKEN = ("txt", "json", "jpg", "webp", "png", "cls")  # members of a sample that are not captions
 Member = Annotated[str, StringConstraints(pattern=MEMBER)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.recipe_sections import Count, Renames, Section, Seed, Text, TextList
+from pipeline.recipe_values import Count, Renames, Section, Seed, Text, TextList
 
 
 class SizeBuckets(Section):

@@ -7,79 +7,20 @@ step is the word that decides its kind.
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     StringConstraints,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from pipeline.recipe_errors import NAME, PATH, SCORER, first_key, tag
-
-
-class Section(BaseModel):
-    """A part of a recipe: knows its keys and refuses others; types are never converted."""
-
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True
-    )
-
-
-def _one_or_many(value: object) -> object:
-    if not isinstance(value, str | list):
-        raise PydanticCustomError("expected", "a name or a list of names")
-    return [value] if isinstance(value, str) else value
-
-
-def _as_mapping(value: object) -> object:
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        return {name: name for name in value}
-    if not isinstance(value, dict):
-        raise PydanticCustomError("expected", "a list of names or `new: old`")
-    return value
-
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Name = Annotated[str, StringConstraints(pattern=NAME)]
-Path = Annotated[str, StringConstraints(pattern=PATH)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-_NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
-TextList = Annotated[tuple[Text, ...], Field(strict=False)]
-Texts = Annotated[
-    tuple[Text, ...],
-    Field(strict=False, min_length=1),
-    BeforeValidator(_one_or_many),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {**_NAMES, "minItems": 1}]}),
-]
-Renames = Annotated[
-    dict[Text, Text],
-    BeforeValidator(_as_mapping),
-    WithJsonSchema(
-        {"anyOf": [_NAMES, {"type": "object", "additionalProperties": {"type": "string"}}]}
-    ),
-]
-
-
-class FetchOptions(Section):
-    """How images are fetched; it changes how long that takes, not which pool this is."""
-
-    engine: Literal["img2dataset"] = "img2dataset"
-    """The program that fetches."""
-    threads: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Downloads at the same time, for each process."""
-    timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds until a download is given up."""
-    retries: Annotated[int, Field(ge=0, le=10)] = 1
-    """How often a failed download is tried again."""
-    allow_hosts: TextList = ()
-    """Hosts that are fetched from though their address is private."""
+from pipeline.recipe_errors import SCORER, first_key, tag
+from pipeline.recipe_fetch import FetchingSource
+from pipeline.recipe_pages import CrawlSource, PagesSource, WarcSource, WatSource
+from pipeline.recipe_values import Count, Name, Path, Renames, Section, Seed, Share, Text, Texts
 
 
 class FolderSource(Section):
@@ -91,7 +32,7 @@ class FolderSource(Section):
     """A table of file names and captions, in place of the files beside the images."""
 
 
-class TableSource(Section):
+class TableSource(FetchingSource):
     """A table of URLs: parquet, csv, tsv or jsonl, also with .gz."""
 
     table: Path
@@ -102,8 +43,10 @@ class TableSource(Section):
     """The column of captions, or several in order of preference."""
     key: Text | None = None
     """The column of the table's own ids; kept as `source_key`."""
-    fetch: FetchOptions = FetchOptions()
-    """How the images are fetched."""
+    md5: Text | None = None
+    """The column of MD5 hashes, hexadecimal; other bytes are refused."""
+    sha256: Text | None = None
+    """The column of SHA-256 hashes, hexadecimal; other bytes are refused."""
 
 
 class WebDatasetSource(Section):
@@ -184,7 +127,7 @@ class ScorerSection(Section):
 
     scorer: Annotated[str, StringConstraints(pattern=SCORER)] | None = None
     """The scorer, or package.module:Class; by default the one of the section's own name."""
-    columns: dict[Text, Name] = {}
+    columns: dict[Text, Name] = Field(default={})
     """New names for its columns: `{clip_score: l14_score}`."""
     only: Only | None = None
     """The rows it is asked about: a condition, or `{survivors_of: STEP}`."""
@@ -311,6 +254,10 @@ SOURCES = (
     Img2datasetSource,
     ParquetSource,
     DataCompSource,
+    WarcSource,
+    WatSource,
+    PagesSource,
+    CrawlSource,
 )
 STEPS = (WhereStep, TopStep, OnePerStep, DrawStep, SubsetStep)
 
@@ -320,7 +267,11 @@ Source = Annotated[
     | Annotated[WebDatasetSource, Tag("(webdataset)")]
     | Annotated[Img2datasetSource, Tag("(img2dataset)")]
     | Annotated[ParquetSource, Tag("(parquet)")]
-    | Annotated[DataCompSource, Tag("(datacomp)")],
+    | Annotated[DataCompSource, Tag("(datacomp)")]
+    | Annotated[WarcSource, Tag("(warc)")]
+    | Annotated[WatSource, Tag("(wat)")]
+    | Annotated[PagesSource, Tag("(pages)")]
+    | Annotated[CrawlSource, Tag("(crawl)")],
     kinds("source", *SOURCES),
 ]
 Step = Annotated[

@@ -119,6 +119,8 @@ def attrition_text(verdicts: Verdicts) -> str:
     for name, dropped, rest in lines:
         gone = f"{dropped:,}" if dropped else "–"
         shown.append(f"{name:<{width}}  {gone:>13}  {rest:>13,}  {share(rest, total):>8}")
+    if again := summary.get("retried", 0):
+        shown.append(f"{again:,} earlier attempts of rows that were tried again count no more")
     if summary["copies"] != summary["kept"]:
         shown.append(f"{summary['kept']:,} rows are kept, as {summary['copies']:,} copies")
     if (told := amplification(summary)) is not None:

@@ -53,7 +53,7 @@ def notices(summary: Summary, manifest: Manifest, digest: str, sample: Sample) -
         texts.append(
             f"Charts, examples and pictures are from a sample of {count(sample.rows)} rows"
             f" ({count(len(sample.shards))} whole shards, evenly spread). All other counts are of"
-            f" all {count(sample.pool_rows)} rows."
+            f" all {count(summary['rows'])} rows."
         )
     return join(el("p", text, class_="notice") for text in texts)
 

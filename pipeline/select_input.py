@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.database import Database, readable
 from pipeline.errors import RecipeError
+from pipeline.retry_record import RETRIED
 from pipeline.select_plan import FAILED_CODE, KEPT_CODE, TAKEDOWN_CODE, Plan, named_errors
 from pipeline.step_sql import Numbered
 from pipeline.steps import Draw, Subset, Top, check_steps, uniform, words_of
@@ -49,6 +50,7 @@ def take_in(database: Database, batches: Iterable[pa.RecordBatch], plan: Plan) -
         with named_errors(plan.stages[0].steps):
             rows = _judged(database, _prepared(chunk, plan), plan)
             _store(database, rows, plan, create=not spans)
+            _count_values(database, _current(rows, chunk["failed"]), plan)
         found = np.unique_counts(_codes(rows))
         codes.update(dict(zip(found.values.tolist(), found.counts.tolist(), strict=True)))
         place = rows["__place"].to_numpy()
@@ -167,16 +169,26 @@ def _store(database: Database, rows: pa.Table, plan: Plan, *, create: bool) -> N
         if isinstance(step, Top) and step.mode == "datacomp":
             values = valid.select([step.column]).rename_columns(["__value"]).drop_null()
             _insert(database, f"__pool_{numbered.code}", values, create=create)
-    for position, column in enumerate(plan.report_by):
-        counts = rows[column].value_counts().flatten()
-        seen = pa.table(counts, names=["value", "rows"])
-        _insert(database, "__seen", seen, f"{position}, value::varchar, rows")
     columns = ["__place", "__hi", "__lo", "__times", *plan.columns_after(0)]
     extras = plan.extras_after(0)
     sources = ["__key", "source_key"] if extras and plan.subsets else ["__key"]
     alive = rows.select(list(dict.fromkeys([*columns, *sources]))).filter(rows["__code"].is_null())
     alive = _with_extras(alive, extras, plan).select([*columns, *(step.extra for step in extras)])
     _insert(database, "__state_0", alive, create=create)
+
+
+def _current(rows: pa.Table, failed: "pa.ChunkedArray[Any]") -> pa.Table:
+    """The rows but for earlier attempts of rows that were tried again: each that came in once."""
+    again = pc.fill_null(pc.equal(failed, RETRIED), False)
+    return rows.filter(pc.invert(again)) if pc.any(again).as_py() else rows
+
+
+def _count_values(database: Database, rows: pa.Table, plan: Plan) -> None:
+    """Add to the counts of rows by value of each column to report by."""
+    for position, column in enumerate(plan.report_by):
+        counts = rows[column].value_counts().flatten()
+        seen = pa.table(counts, names=["value", "rows"])
+        _insert(database, "__seen", seen, f"{position}, value::varchar, rows")
 
 
 def _insert(

@@ -22,6 +22,7 @@ from pipeline.columns import ColumnSet
 from pipeline.errors import CurationError, RecipeError
 from pipeline.pool import BASE, Pool, Shard, read_base_range
 from pipeline.recipe import Recipe, StepEntry
+from pipeline.retry_record import RETRIED
 from pipeline.scoring import Resolved
 from pipeline.select import Resources, select
 from pipeline.select_summary import Summary
@@ -170,16 +171,22 @@ def _counted(rows: Iterator[pa.RecordBatch], failed: Counter[str]) -> Iterator[p
 def _summary(
     plan: SelectionPlan, made: Pool, found: Summary, failed: Counter[str]
 ) -> dict[str, Any]:
-    """The selection in plain data: what the report, the manifest and the ledger are made from."""
+    """The selection in plain data: what the report, the manifest and the ledger are made from.
+
+    A row that was tried again counts once, as it is now; `retried` are the attempts before, which
+    have verdicts too: they failed.
+    """
     survivors = dict(found.attrition)
+    reasons = {reason: rows for reason, rows in sorted(failed.items()) if reason != RETRIED}
     left = made.rows - sum(failed.values())
     dropped = {}
     for name in (TAKEDOWN, *plan.steps):
         if name in survivors:
             dropped[name], left = left - survivors[name], survivors[name]
     return {
-        "rows": made.rows,
-        "failed": dict(sorted(failed.items())),
+        "rows": made.rows - failed[RETRIED],
+        "failed": reasons,
+        **({"retried": failed[RETRIED]} if failed[RETRIED] else {}),
         "dropped": dropped,
         "kept": found.kept,
         "copies": found.copies,

@@ -4,15 +4,29 @@ import time
 from collections.abc import Iterator
 
 from pipeline import report, storage
+from pipeline import retry as retrying
 from pipeline.build import Build
+from pipeline.pool import Pool
 
 
 def ingest(build: Build) -> Iterator[str]:
     """Make the pool, and say how many rows it has."""
     _sweep(build)
-    made = build.ingest()
+    yield _pool_text(build.ingest())
+
+
+def retry(build: Build) -> Iterator[str]:
+    """Fetch again what failed and may succeed now, and say what came of it."""
+    _sweep(build)
+    yield from retrying.told(retrying.retry(build))
+    yield _pool_text(build.open_pool())
+
+
+def _pool_text(made: Pool) -> str:
     samples = sum(shard.samples for shard in made.shards)
-    yield f"pool: {made.rows:,} rows, {samples:,} samples in {len(made.shards)} shards"
+    text = f"pool: {made.rows_in:,} rows, {samples:,} samples in {len(made.shards)} shards"
+    again = made.rows - made.rows_in
+    return text + (f", and {again:,} earlier attempts" if again else "")
 
 
 def score(build: Build) -> Iterator[str]:

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import npz, pool, storage, takedown
+from pipeline import npz, pool, retry_record, storage, takedown
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.manifest import check_ledger, file_sha256
+from pipeline.pool import Shard
 from pipeline.record import BuildRecord, open_record
 from pipeline.shards import read_shard
 from pipeline.verdicts import FAILED, KEPT, Verdicts
@@ -44,14 +46,16 @@ def check(out: str) -> str:
     manifest = record.manifest()
     shards = len(manifest["shards"]) if manifest else 0
     return (
-        f"{out}: all is as promised: {record.pool.rows:,} rows in {len(record.pool.shards)} pool"
+        f"{out}: all is as promised: {record.pool.rows_in:,} rows in {len(record.pool.shards)} pool"
         f" shards, {len(record.scorers)} column sets, {shards} training shards"
         + "".join(f"\n  {note}" for note in smaller_batches(record))
     )
 
 
 def pool_problems(record: BuildRecord) -> Iterator[str]:
-    """Base rows that are not those indexed, tars that do not hold their samples."""
+    """Base rows that are not those indexed, tars that do not hold their samples, rows that were
+    tried again and have no newer row."""
+    waiting: dict[bytes, str] = {}  # keys of rows that were tried again, and where they stand
     for shard in record.pool.shards:
         path = pool.tar_path(record.pool.root, shard.name)
         try:
@@ -59,12 +63,34 @@ def pool_problems(record: BuildRecord) -> Iterator[str]:
         except DamagedFile as error:
             yield str(error)
             continue
+        yield from _retry_problems(record.pool.root, shard, base, waiting)
         if pool.describe(shard.name, base, shard.size_bytes).digest != shard.digest:
             yield f"{pool.base_path(record.pool.root, shard.name)}: rows are not those indexed"
         if not storage.exists(path):
             yield f"{path}: is missing"
             continue
         yield from _tar_problems(path, base.to_pylist())
+    for key, path in list(waiting.items())[:_SHOWN]:
+        yield f"{path}: {key.hex()} was tried again, and no later shard has a row of this key"
+
+
+def _retry_problems(
+    root: str, shard: Shard, base: pa.Table, waiting: dict[bytes, str]
+) -> Iterator[str]:
+    """Rows that can't have been tried again; the others wait for a newer row in a later shard."""
+    keys = base["key"].to_pylist()
+    for key in waiting.keys() & set(keys):
+        del waiting[key]
+    path = retry_record.sidecar_path(root, shard.name)
+    try:
+        rows = retry_record.positions(root, shard).tolist()
+    except DamagedFile as error:
+        yield str(error)
+        return
+    failed = base["failed"].to_pylist()
+    waiting.update((keys[row], path) for row in rows)
+    for row in [row for row in rows if failed[row] is None][:_SHOWN]:
+        yield f"{path}: row {row} has not failed"
 
 
 def _tar_problems(path: str, rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -142,7 +168,8 @@ def verdict_problems(record: BuildRecord) -> Iterator[str]:
         yield str(error)
         return
     summary = verdicts.summary
-    said = {KEPT: summary["kept"], FAILED: sum(summary["failed"].values()), **summary["dropped"]}
+    failed = sum(summary["failed"].values()) + summary.get("retried", 0)
+    said = {KEPT: summary["kept"], FAILED: failed, **summary["dropped"]}
     if +counted != +Counter(said):
         yield f"{verdicts.folder}: holds {dict(counted)}, its summary says {said}"
 

@@ -27,7 +27,9 @@ ONLY_IN = {
         "filters/served_http.py",
         "filters/served_calls.py",
     },
-    "selectolax": {f"pipeline/crawl/{n}.py" for n in ("page", "walk", "head", "structured")},
+    "selectolax": {
+        f"pipeline/crawl/{n}.py" for n in ("page", "walk", "head", "structured", "outlinks")
+    },
     "fastwarc": {f"pipeline/crawl/{n}.py" for n in ("archive", "warc", "wat")},
     "img2dataset": {"pipeline/sources/fetch_img2dataset.py"},
     "filters": set(),

@@ -1,1 +1,1 @@
-"""Pages to candidate pairs: HTML, WARC and WAT archives and saved pages; nothing is fetched."""
+"""Pages to candidate pairs: HTML, WARC and WAT archives, saved pages, and a bounded crawl."""

@@ -49,7 +49,7 @@ def records(
             )
             try:
                 for record in found:
-                    last = start + record.stream_pos
+                    last = record.stream_pos
                     tally.records += 1
                     vain = 0
                     yield record

@@ -24,7 +24,23 @@ _ACCEPT: Mapping[Kind, str] = {
 }
 _PAGES = ("text/html", "application/xhtml+xml")
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
-_LONGEST = 500
+# What a page says of itself and its use in headers; cookies and the like are nobody's concern.
+_KEPT = frozenset(
+    [
+        "content-type",
+        "content-language",
+        "last-modified",
+        "etag",
+        "link",
+        "refresh",
+        "license",
+        "x-robots-tag",
+        "tdm-reservation",
+        "tdm-policy",
+        "content-usage",
+    ]
+)
+_LONGEST, _LONGEST_KEPT = 500, 4000
 _IN_PLACE = 1 << 20  # bytes that are hashed without a thread
 
 
@@ -58,6 +74,8 @@ class Fetcher:
                 outcome = accepted(*arguments)
         except Refusal as refusal:
             outcome = failure(refusal)
+        if self.options.kind == "page":
+            outcome = replace(outcome, headers=kept(story.headers))
         return _told(outcome, story)
 
     async def _attempts(self, target: Target, story: _Story) -> Answer:
@@ -193,6 +211,18 @@ def _header(headers: Mapping[str, str], name: str) -> str | None:
     return None if value is None else clean(value)
 
 
-def clean(text: str) -> str:
+def kept(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The headers of a page that matter, in their order; a repeated one stays repeated.
+
+    Names are written in one way, whatever the server or a parser makes of them.
+    """
+    return tuple(
+        (name.title(), clean(value, _LONGEST_KEPT))
+        for name, value in headers.items()
+        if name.lower() in _KEPT
+    )
+
+
+def clean(text: str, longest: int = _LONGEST) -> str:
     """Text that can be stored, of a length that can be too."""
-    return text[:_LONGEST].encode("utf-8", "replace").decode().replace("\0", " ")
+    return text[:longest].encode("utf-8", "replace").decode().replace("\0", " ")

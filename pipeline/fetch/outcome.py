@@ -58,7 +58,8 @@ class Outcome:
 
     `redirects` are the URLs after the first; `size_bytes` and `sha256` are those of the body after
     content decoding; `signals` are raw texts about the use of the content, by where they stood;
-    `date` is the second of the answer, ISO 8601 in UTC.
+    `date` is the second of the answer, ISO 8601 in UTC; `headers` are those of a page that matter
+    to its readers, and empty for other kinds.
     """
 
     data: bytes | None = field(default=None, repr=False)
@@ -76,6 +77,7 @@ class Outcome:
     sha256: bytes | None = None
     signals: Mapping[str, str] = field(default_factory=dict)
     date: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Refusal(Exception):

@@ -105,13 +105,26 @@ def robots_words(text: str, agents: frozenset[str]) -> frozenset[str]:
 
     `bot: noai, noindex` names an agent for all that follows, up to the next agent.
     """
+    return _all_words(text, agents) & _WORDS
+
+
+def may_follow(found: Mapping[str, str], options: FetchOptions) -> bool:
+    """Whether the links of a page may be followed: neither its headers nor its metas say no."""
+    words: set[str] = set()
+    for name, text in found.items():
+        if name == "X-Robots-Tag" or name.startswith("meta "):
+            words |= _all_words(text, named(options))
+    return words.isdisjoint({"nofollow", "none"})
+
+
+def _all_words(text: str, agents: frozenset[str]) -> frozenset[str]:
     found, ours = set(), True
     for part in text.lower().split(","):
         before, colon, after = part.partition(":")
         if colon and before.strip() not in _WITH_VALUE:
             ours = before.strip() in agents or before.strip() == "*"
             part = after
-        if ours and part.strip() in _WORDS:
+        if ours:
             found.add(part.strip())
     return frozenset(found)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from pipeline.recipe_errors import problems_of, wrong_value
-from pipeline.recipe_sections import Count, Name, Path, Section, Text
+from pipeline.recipe_values import Count, Name, Path, Section, Text
 from pipeline.yaml_reader import Document, Problem, parse_yaml, read_yaml
 
 Drawn = Literal[

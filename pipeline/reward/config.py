@@ -15,7 +15,7 @@ from pydantic import (
 
 from pipeline.errors import RecipeError
 from pipeline.recipe_errors import SCORER, problems_of, wrong_value
-from pipeline.recipe_sections import Count, Name, Path, Section, Seed, Text
+from pipeline.recipe_values import Count, Name, Path, Section, Seed, Text
 from pipeline.yaml_reader import Document, Problem, read_yaml
 
 Format = Literal["rankings", "pairs", "ratings", "imagereward", "pickapic"]

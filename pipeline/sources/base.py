@@ -10,7 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pipeline.fetch.options import FetchOptions
 from pipeline.keys import digest, pair_key
+
+_AS_SAID = json.JSONEncoder(sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,9 @@ class Incoming:
 
     `parts` are the other members of the sample by extension. `metadata_only` says that the
     source has no image by design; its rows are named by `uid`, not by what they point to.
-    `failed` is a reason code with `detail` for a person.
+    `failed` is a reason code with `detail` for a person. `held` says where the source itself has
+    the image of a row that came without; `hashes` are known ones of its bytes, `md5` and `sha256`
+    in hexadecimal; `fetched` is what fetching it told, by columns of the pool.
     """
 
     source_key: str | None = None
@@ -48,11 +53,18 @@ class Incoming:
     retriable: bool | None = None
     metadata_only: bool = False
     uid: str | None = None
+    held: str | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
+    fetched: dict[str, Any] = field(default_factory=dict, repr=False)
     _hashed: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def caption(self) -> str | None:
         return self.captions[0]["text"] if self.captions else None
+
+    def give(self, image: bytes | None) -> None:
+        """Have this image."""
+        self.image = image
 
     @property
     def image_sha256(self) -> bytes | None:
@@ -70,19 +82,25 @@ class Incoming:
         sha = self.image_sha256
         if self.url is None and sha is None:
             name = None if self.source_key is None else self.source_key.encode("utf-8", "replace")
-            return digest(b"row", source.encode(), name, self._text())
+            return digest(b"row", source.encode(), name, self.said.encode())
         return pair_key(url=self.url, image_sha256=sha, caption=self.caption)
 
-    def rank(self, source: str) -> bytes:
-        """Of rows with equal keys the one of smallest rank carries the sample."""
+    def rank(self, source: str, said: str | None = None) -> bytes:
+        """Of rows with equal keys the one of smallest rank carries the sample.
+
+        `said` is what the property of that name gives, where that is known.
+        """
+        said = self.said if said is None else said
         name = (self.source_key or "").encode("utf-8", "replace")
         others = [part for e, data in sorted(self.parts.items()) for part in (e.encode(), data)]
         if self.url is not None and self.image is not None:  # the key does not tell the image
             others.append(self.image)
-        return digest(source.encode(), name, self._text(), *others)
+        return digest(source.encode(), name, said.encode(), *others)
 
-    def _text(self) -> bytes:
-        return json.dumps([self.captions, self.meta], sort_keys=True, default=str).encode()
+    @property
+    def said(self) -> str:
+        """What the source said of the row, in the one way of writing that ranks go by: JSON."""
+        return _AS_SAID.encode([self.captions, self.meta])
 
 
 class Source(Protocol):
@@ -94,6 +112,11 @@ class Source(Protocol):
     @property
     def fetches(self) -> bool:
         """Whether images are fetched over the network."""
+        ...
+
+    @property
+    def web(self) -> FetchOptions | None:
+        """How our own fetcher fetches the images; None when it does not."""
         ...
 
     def units(self) -> list[Unit]:
@@ -130,6 +153,8 @@ def _decoded(data: bytes) -> tuple[str, list[str]]:
 
 def _unicode(text: str) -> tuple[str, list[str]]:
     """Text with lone surrogates are bytes of a file that was no UTF-8, or escapes in JSON."""
+    if text.isascii():
+        return text, []
     try:
         text.encode("utf-8")
         return text, []
@@ -148,6 +173,8 @@ def readable(text: str) -> str:
 
 def captions_of(value: Any, origin: str) -> list[dict[str, Any]]:
     """The captions of a cell or a field: a text, or a list of texts; numbers as they print."""
+    if type(value) is str:  # nearly always
+        return [caption(value, origin)]
     texts = value if isinstance(value, list) else [value]
     found = (text if isinstance(text, str | bytes) else _printed(text) for text in texts)
     return [caption(text, origin) for text in found if text is not None]

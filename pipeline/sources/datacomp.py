@@ -22,6 +22,7 @@ class DataCompMetadata:
     name: str
     pattern: str
     fetches: ClassVar[bool] = False
+    web: ClassVar[None] = None
 
     def units(self) -> list[Unit]:
         found = table_units(self.pattern, self.name)

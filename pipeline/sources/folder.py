@@ -44,6 +44,7 @@ class Folder:
     root: str
     captions: str | None = None
     fetches: ClassVar[bool] = False
+    web: ClassVar[None] = None
 
     def units(self) -> list[Unit]:
         rows = self._rows(files_of(self.root, f"source {self.name!r}"))

@@ -41,6 +41,7 @@ class Img2datasetOutput:
     name: str
     root: str
     fetches: ClassVar[bool] = False
+    web: ClassVar[None] = None
 
     def units(self) -> list[Unit]:
         found = files_of(self.root, f"source {self.name!r}")

@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.crawl.rows import RowOptions
 from pipeline.errors import RecipeError
+from pipeline.fetch.options import FetchOptions
 from pipeline.recipe import Recipe
+from pipeline.recipe_fetch import FetchingSource
+from pipeline.recipe_pages import CrawlSource, PageSource, PagesSource, WarcSource, WatSource
 from pipeline.recipe_sections import (
     DataCompSource,
     FolderSource,
@@ -18,21 +23,42 @@ from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.sources.datacomp import DataCompMetadata
 from pipeline.sources.folder import Folder
 from pipeline.sources.img2dataset import Img2datasetOutput
+from pipeline.sources.page_rows import PageOptions
 from pipeline.sources.parquet import ParquetImages
+from pipeline.sources.saved_pages import SavedPages
 from pipeline.sources.urls import UrlTable
+from pipeline.sources.web_pages import ArchivedPages, CrawledPages, crawl_folder
 from pipeline.sources.webdataset import WebDataset
+from pipeline.storing import Store
 
 
-def make_sources(recipe: Recipe) -> dict[str, Source]:
-    """Every source of a recipe by name, in its order; nothing is opened."""
+def make_sources(recipe: Recipe, root: str | None = None) -> dict[str, Source]:
+    """Every source of a recipe by name, in its order; nothing is opened.
+
+    `root` is that of the pool, where the pages of `crawl:` sources are; without it those have no
+    units.
+    """
     made = {
-        name: _MAKE[type(section)](name, section, recipe)
+        name: _crawl(name, section, recipe, root)
+        if isinstance(section, CrawlSource)
+        else _MAKE[type(section)](name, section, recipe)
         for name, section in recipe.sources.items()
     }
     prefer = recipe.captions.prefer
     if not prefer:
         return made
     return {name: PreferredCaptions(source, prefer) for name, source in made.items()}
+
+
+def stores_of(recipe: Recipe) -> dict[str, Store]:
+    """What the pool keeps of fetched images, by source; sources whose bytes are kept are not in
+    it."""
+    made = {
+        name: section.fetch.store.made()
+        for name, section in recipe.sources.items()
+        if isinstance(section, FetchingSource)
+    }
+    return {name: store for name, store in made.items() if store is not None}
 
 
 @dataclass(frozen=True)
@@ -52,6 +78,10 @@ class PreferredCaptions:
     @property
     def fetches(self) -> bool:
         return self.source.fetches
+
+    @property
+    def web(self) -> FetchOptions | None:
+        return self.source.web
 
     def units(self) -> list[Unit]:
         return self.source.units()
@@ -92,9 +122,12 @@ def _table(name: str, section: TableSource, recipe: Recipe) -> Source:
         url=section.url,
         captions=section.caption or (),
         key=section.key,
-        threads=section.fetch.threads,
-        timeout_s=section.fetch.timeout_s,
-        retries=section.fetch.retries,
+        md5=section.md5,
+        sha256=section.sha256,
+        web=section.fetch.options(recipe.resolve),
+        threads=section.fetch.threads or 32,
+        timeout_s=section.fetch.timeout_s or 10.0,
+        retries=1 if section.fetch.retries is None else section.fetch.retries,
         allow_hosts=section.fetch.allow_hosts,
     )
 
@@ -124,6 +157,52 @@ def _datacomp(name: str, section: DataCompSource, recipe: Recipe) -> Source:
     return DataCompMetadata(name, recipe.resolve(section.datacomp))
 
 
+def _warc(name: str, section: WarcSource, recipe: Recipe) -> Source:
+    return ArchivedPages(name, recipe.resolve(section.warc), "warc", _options(section, recipe))
+
+
+def _wat(name: str, section: WatSource, recipe: Recipe) -> Source:
+    return ArchivedPages(name, recipe.resolve(section.wat), "wat", _options(section, recipe))
+
+
+def _pages(name: str, section: PagesSource, recipe: Recipe) -> Source:
+    folder = recipe.resolve(section.pages)
+    return SavedPages(name, folder, section.site, _options(section, recipe))
+
+
+def _crawl(name: str, section: CrawlSource, recipe: Recipe, root: str | None) -> Source:
+    folder = None if root is None else crawl_folder(root, name)
+    return CrawledPages(name, folder, _options(section, recipe))
+
+
+def crawl_options(name: str, section: CrawlSource, recipe: Recipe) -> CrawlOptions:
+    """How the pages of a source are crawled. Raises RecipeError for what can't be meant."""
+    fetch = section.fetch.options(recipe.resolve)
+    assert fetch is not None, "img2dataset fetches for tables alone"
+    try:
+        return CrawlOptions(
+            start=section.crawl,
+            depth=section.depth,
+            max_pages=section.max_pages,
+            max_pages_per_host=section.max_pages_per_host,
+            max_hosts=section.max_hosts,
+            stay=section.stay,
+            only=section.only,
+            refuse=section.refuse,
+            web=fetch,
+        )
+    except ValueError as error:
+        raise recipe.error(str(error), "sources", name, "crawl") from None
+
+
+def _options(section: PageSource, recipe: Recipe) -> PageOptions:
+    """What rows the pages of a source give."""
+    made = RowOptions(section.texts, section.pairs, section.needs_text, section.rules.made())
+    fetch = section.fetch.options(recipe.resolve)
+    assert fetch is not None, "img2dataset fetches for tables alone"
+    return PageOptions(rows=made, wit=section.wit, fetch=fetch)
+
+
 _MAKE: dict[type[Any], Callable[[str, Any, Recipe], Source]] = {
     FolderSource: _folder,
     TableSource: _table,
@@ -131,4 +210,7 @@ _MAKE: dict[type[Any], Callable[[str, Any, Recipe], Source]] = {
     Img2datasetSource: _img2dataset,
     ParquetSource: _parquet,
     DataCompSource: _datacomp,
+    WarcSource: _warc,
+    WatSource: _wat,
+    PagesSource: _pages,
 }

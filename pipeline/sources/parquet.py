@@ -36,6 +36,7 @@ class ParquetImages:
     url: str | None = None
     key: str | None = None
     fetches: ClassVar[bool] = False
+    web: ClassVar[None] = None
 
     def units(self) -> list[Unit]:
         found = table_units(self.pattern, self.name)

@@ -24,6 +24,7 @@ from pipeline.sources.delimited import BROKEN, csv_header, csv_rows, lines_of
 FORMATS = ("parquet", "csv", "tsv", "jsonl")
 _UNIT_ROWS = 50_000
 _BATCH = 512
+_PLAIN = frozenset({str, int, bool, type(None)})
 _SAMPLE_LINES = 1000  # lines of JSON in which every column in use should have appeared
 _SHOWN_COLUMNS = 30
 _GZIP_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -234,8 +235,17 @@ def _json_lines(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: bytes are left out, NaN is None, times are text."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items() if not isinstance(v, bytes)}
+        return {
+            str(k): v if type(v) in _PLAIN else plain(v)
+            for k, v in value.items()
+            if not isinstance(v, bytes)
+        }
     if isinstance(value, list | tuple):
         return [plain(item) for item in value if not isinstance(item, bytes)]
     if isinstance(value, float) and not math.isfinite(value):
@@ -249,6 +259,8 @@ def plain(value: Any) -> Any:
 
 def text_of(value: Any) -> str | None:
     """A cell as text: NULL and NaN are none; numbers as they print, bytes as UTF-8."""
+    if type(value) is str:
+        return readable(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     value = plain(value)

@@ -1,9 +1,11 @@
 """Tables of URLs with captions, in any format and with any names of columns."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from pipeline.fetch.options import FetchOptions
 from pipeline.sources.base import Incoming, Unit, captions_of
 from pipeline.sources.fetching import FetchLimits, fetched, refusal
 from pipeline.sources.tables import broken, check_columns, plain, read_rows, table_units, text_of
@@ -15,8 +17,9 @@ class UrlTable:
 
     `captions` are columns in order of preference; each may hold a text or a list of texts.
     `key` is the column of the table's own ids; without it a row is named by file and number.
-    Other columns become the row's meta. A row without a URL failed with `no_url`; one whose URL
-    is not fetched whatever happens says why.
+    `md5` and `sha256` are columns of hashes that the bytes must have. Other columns become the
+    row's meta. A row without a URL failed with `no_url`. Without `web`, img2dataset fetches, with
+    the parameters behind it; then a row whose URL is not fetched whatever happens says why.
     """
 
     name: str
@@ -24,6 +27,9 @@ class UrlTable:
     url: str
     captions: tuple[str, ...] = ()
     key: str | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    web: FetchOptions | None = None
     threads: int = 32
     timeout_s: float = 10.0
     retries: int = 1
@@ -32,7 +38,9 @@ class UrlTable:
 
     def units(self) -> list[Unit]:
         found = table_units(self.pattern, self.name)
-        named = dict.fromkeys([self.url, *self.captions, *([self.key] if self.key else [])])
+        named = dict.fromkeys(
+            [self.url, *self.captions, *filter(None, (self.key, self.md5, self.sha256))]
+        )
         for path in dict.fromkeys(unit.path for unit in found):
             check_columns(path, list(named), self.name)
         return found
@@ -50,18 +58,34 @@ class UrlTable:
         row.url = text_of(fields.get(self.url)) or None
         for name in self.captions:
             row.captions += captions_of(fields.get(name), name)
-        used = {self.url, self.key, *self.captions}
+        used = {self.url, self.key, self.md5, self.sha256, *self.captions}
         row.meta = plain({name: value for name, value in fields.items() if name not in used})
         if row.url is None:
             row.failed, row.detail, row.retriable = "no_url", f"column {self.url!r} is empty", False
             return row
-        refused = refusal(row.url, self.allow_hosts)
+        self._note_hashes(row, fields)
+        refused = None if self.web is not None else refusal(row.url, self.allow_hosts)
         if refused is not None:
             row.failed, row.detail, row.retriable = refused.failed, refused.detail, False
         return row
 
+    def _note_hashes(self, row: Incoming, fields: dict[str, Any]) -> None:
+        """What the table knows of the bytes; a row whose hash is none has failed."""
+        for kind, name, digits in (("md5", self.md5, 32), ("sha256", self.sha256, 64)):
+            text = text_of(fields.get(name)) if name is not None else None
+            if not text:
+                continue
+            row.hashes[kind] = text.strip().lower()
+            if not re.fullmatch(f"[0-9a-f]{{{digits}}}", row.hashes[kind]):
+                row.failed, row.detail = "bad_row", f"{name}: {text[:80]!r} is no {kind}"
+                row.retriable = False
+
     def fetch(self, rows: Iterable[Incoming]) -> Iterator[Incoming]:
-        """The rows with what their URLs gave; a URL that several rows have is fetched once."""
+        """The rows with what their URLs gave, by img2dataset; a URL of several rows is fetched
+        once. What our own fetcher fetches comes back as it is."""
+        if self.web is not None:
+            yield from rows
+            return
         held = list(rows)
         limits = FetchLimits(self.threads, self.timeout_s, self.retries, self.allow_hosts)
         due = [row.url for row in held if row.failed is None and row.url is not None]

@@ -32,6 +32,7 @@ class WebDataset:
     pattern: str
     captions: tuple[str, ...] = ("txt", "json.caption", "json.text")
     fetches: ClassVar[bool] = False
+    web: ClassVar[None] = None
 
     def units(self) -> list[Unit]:
         paths = named_files(self.pattern, f"source {self.name!r}", (".tar", ".tar.gz", ".tgz"))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.recipe_sections import Count, Name, Path, Section, Seed, Share, Text, Texts
+from pipeline.recipe_values import Count, Name, Path, Section, Seed, Share, Text, Texts
 from pipeline.reward.config import Configuration, EncoderChoice, EncoderOptions, SplitOptions
 from pipeline.reward.config import read_configuration as _read
 

@@ -83,14 +83,20 @@ def to(location: str, status: int = 302) -> bytes:
 
 
 @contextmanager
-def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
+def serving(
+    context: ssl.SSLContext | None = None, addresses: tuple[str, ...] = ("127.0.0.1",)
+) -> Iterator[Server]:
+    """A server at addresses of loopback, with one port for all of them."""
     server = Server()
     loop = asyncio.new_event_loop()
     ready = threading.Event()
+    kept: list[asyncio.Server] = []
 
     async def start() -> None:
-        listening = await asyncio.start_server(server.talk, "127.0.0.1", 0, ssl=context)
-        server.port = listening.sockets[0].getsockname()[1]
+        for address in addresses:
+            listening = await asyncio.start_server(server.talk, address, server.port, ssl=context)
+            server.port = listening.sockets[0].getsockname()[1]
+            kept.append(listening)
         ready.set()
 
     def run() -> None:

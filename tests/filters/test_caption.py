@@ -326,3 +326,36 @@ def test_reads_the_column_it_is_told_to():
     assert scorer.reads == ("long",)
     assert scorer({"long": ["a b"]})["caption_words"] == [2]
     assert scorer({"long": []}) == {name: [] for name in scorer.writes.names}
+
+
+def english(text):
+    told = CaptionStats(english=True)({"caption": [text]})
+    return told["determiners"][0], told["prepositions"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "determiners", "prepositions"),
+    [
+        ("a dog on the beach", 2, 1),
+        ("The dog.", 1, 0),
+        ("dog, (the) 'on'", 1, 1),
+        ("dogs at play", 0, 1),
+        ("my dog", 0, 0),  # a possessive is no determiner
+        ("A.M. radio", 0, 0),
+        ("another one, both of THESE", 3, 1),
+        ("", 0, 0),
+        ("...", 0, 0),
+        ("猫在桌子上", 0, 0),
+    ],
+)
+def test_english_words_are_counted_by_their_lists(text, determiners, prepositions):
+    assert english(text) == (determiners, prepositions)
+
+
+def test_english_columns_are_there_when_they_are_asked_for():
+    plain, english = CaptionStats(), CaptionStats(english=True)
+    assert english.writes.names == [*plain.writes.names, "determiners", "prepositions"]
+    text = {"caption": ["a dog on the beach"]}
+    assert {n: v for n, v in english(text).items() if n in plain.writes.names} == plain(text)
+    assert plain.identity == {"text": "caption"}  # as it was: columns of before stay valid
+    assert english.identity != plain.identity

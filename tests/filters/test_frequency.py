@@ -157,5 +157,33 @@ def test_keys_are_the_same_in_every_process() -> None:
 
 
 def test_refuses_parameters() -> None:
-    with pytest.raises(ValueError, match="of is caption or image, got 'word'"):
-        Frequency("word")
+    with pytest.raises(ValueError, match="of is caption, image or the name of a column, got ''"):
+        Frequency("")
+
+
+VALUES = st.one_of(
+    st.lists(st.one_of(st.none(), st.sampled_from(["en", "EN", "en ", "", "日本"])), max_size=20),
+    st.lists(st.one_of(st.none(), st.integers(-2, 2)), max_size=20),
+    st.lists(st.one_of(st.none(), st.binary(max_size=1)), max_size=20),
+)
+
+
+@given(VALUES, st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_values_of_any_column_are_counted_as_they_are(values: list[Any], parts: int) -> None:
+    rows = pa.table({"language": pa.chunked_array([values[:3], values[3:]], _type(values))})
+    scorer = Frequency("language")
+    assert scorer.reads == ("language",)
+    counted = scorer.reduce(rows)
+    assert counted.schema == scorer.writes == pa.schema({"language_count": pa.int32()})
+    expected = [None if value is None else values.count(value) for value in values]
+    assert counted["language_count"].to_pylist() == expected
+    part = [-1 if key is None else key % parts for key in scorer.gather_key(rows).to_pylist()]
+    for number in range(-1, parts):
+        is_here = [at == number for at in part]
+        some = scorer.reduce(rows.filter(pa.array(is_here, pa.bool_())))["language_count"]
+        assert some.to_pylist() == [n for n, here in zip(expected, is_here, strict=True) if here]
+
+
+def _type(values: list[Any]) -> pa.DataType:
+    return pa.array(values).type if any(value is not None for value in values) else pa.string()

@@ -33,6 +33,7 @@ class Rows:
     name: str
     lists: tuple[tuple[Incoming, ...], ...]
     fetches: bool = False
+    web: None = None
 
     def units(self) -> list[Unit]:
         return [Unit(self.name, str(i)) for i in range(len(self.lists))]
@@ -293,10 +294,11 @@ def test_inputs_that_change_after_the_survey_are_noticed_and_surveyed_anew(tmp_p
     first = before.sources["s"].lists[0]
     job = replace(before, sources={"s": Rows("s", (first, tuple(after)))})
     tasks = surveyed(before)
+    units = [task.unit for task in tasks]
     ingest.write_unit(tasks[0], job)
     with pytest.raises(DamagedFile, match=r"1: has changed since it was surveyed; ingest again"):
         ingest.write_unit(tasks[1], job)
-    assert [ingest.is_surveyed(job, number) for number in (0, 1)] == [True, False]
+    assert [ingest.is_surveyed(job, n, unit) for n, unit in enumerate(units)] == [True, False]
     made = ingested(job)
     assert [r["source_key"] for r in base_of(made)] == [r.source_key for r in (*first, *after)]
 
@@ -358,7 +360,7 @@ def test_a_table_of_urls_becomes_a_pool(tmp_path):
         (tmp_path / "t.csv").write_text("\n".join(["url,alt", *lines, ",none", "file:///x,y"]))
         recipe = parse_recipe(
             "sources:\n  web: {table: t.csv, url: url, caption: alt,"
-            " fetch: {allow_hosts: [127.0.0.1], timeout_s: 3}}\n",
+            " fetch: {engine: img2dataset, allow_hosts: [127.0.0.1], timeout_s: 3}}\n",
             str(tmp_path / "recipe.yaml"),
         )
         job = IngestJob(str(tmp_path / "out"), PLAN, make_sources(recipe), rows_per_shard=10)

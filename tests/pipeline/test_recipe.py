@@ -132,17 +132,18 @@ def test_a_digest_is_of_what_is_said_and_not_of_how():
     def digest(text: str, section: str = "sources") -> str:
         return parse_recipe(text).section_digest(section)
 
-    one = digest("sources: {t: {table: a, url: u, caption: c}}")
+    one = digest("sources: {t: {table: a, url: u, caption: c, fetch: {contact: 'mailto:a@b.org'}}}")
     assert one == "0379c1033af494251c199f250d9d2f58"
     for same in (
-        "# c\nsources:\n  t: {caption: [c], 'url': u, table: a}\nexport: {seed: 1}",
-        "sources: {t: {table: a, url: u, caption: c, fetch: {threads: 3}}}",
+        "# c\nsources:\n  t: {caption: [c], 'url': u, table: a, fetch: {allow_hosts: [h]}}\n"
+        "export: {seed: 1}",
+        "sources: {t: {table: a, url: u, caption: c, fetch: {engine: img2dataset, threads: 3}}}",
     ):
         assert digest(same) == one
     for other in (
-        "sources: {t: {table: b, url: u, caption: c}}",
-        "sources: {s: {table: a, url: u, caption: c}}",
-        "sources: {t: {table: a, url: u}}",
+        "sources: {t: {table: b, url: u, caption: c, fetch: {allow_hosts: [h]}}}",
+        "sources: {s: {table: a, url: u, caption: c, fetch: {allow_hosts: [h]}}}",
+        "sources: {t: {table: a, url: u, fetch: {allow_hosts: [h]}}}",
     ):
         assert digest(other) != one
     assert digest("sources: {a: {folder: a}, b: {folder: b}}") != digest(
@@ -161,7 +162,7 @@ def test_a_normalised_recipe_says_the_same():
     plain = recipe.normalised()
     assert plain["columns"]["laion"]["import"] == "scores.parquet"
     assert plain["score"]["l14"]["only"] == "short_side >= 200"
-    assert "engine" not in plain["sources"]["urls"]["fetch"]
+    assert "md5" not in plain["sources"]["urls"]
     again = type(recipe).model_validate(plain)
     assert again.normalised() == plain
 

@@ -8,7 +8,10 @@ from pipeline.recipe_errors import found, unknown_word, wrong_value
 
 ROOT_KEYS = "known: pool, sources, columns, score, select, captions, export, ingest, max_drop"
 NAME = "a name of lower-case letters, digits and `_` that begins with a letter"
-KINDS = "a source has one of folder, table, webdataset, img2dataset, parquet, datacomp"
+KINDS = (
+    "a source has one of folder, table, webdataset, img2dataset, parquet, datacomp, warc, wat,"
+    " pages, crawl"
+)
 
 
 def refusal(text: str) -> str:
@@ -55,7 +58,7 @@ def test_a_wrong_recipe(text, message):
         (
             "  u: {table: a, url: u, Fetsh: 1}",
             "2:25: sources.u: unknown key 'Fetsh'; did you mean 'fetch'?"
-            " known: table, url, caption, key, fetch",
+            " known: table, url, fetch, caption, key, md5, sha256",
         ),
         ("  P-1: {folder: x}", f"2:3: sources: expected {NAME}, found the text 'P-1'"),
         ("  p: {url: u}", f"2:3: sources.p: {KINDS}; found 'url'"),
@@ -84,12 +87,13 @@ def test_a_wrong_recipe(text, message):
             "2:38: sources.t.caption: expected a text, found nothing",
         ),
         (
-            "  t:\n    table: a\n    url: u\n    key:\n",
-            "5:5: sources.t.key: nothing follows; give a value or remove the key",
+            "  t:\n    table: a\n    url: u\n    fetch: {allow_hosts: [h]}\n    key:\n",
+            "6:5: sources.t.key: nothing follows; give a value or remove the key",
         ),
         (
             "  t: {table: a, url: u, fetch: {engine: curl, threads: 0, timeout_s: 0}}",
-            "2:41: sources.t.fetch.engine: expected 'img2dataset', found the text 'curl'\n"
+            "2:41: sources.t.fetch.engine: expected 'pairmill' or 'img2dataset',"
+            " found the text 'curl'\n"
             "r.yaml:2:56: sources.t.fetch.threads: expected at least 1, found the number 0\n"
             "r.yaml:2:70: sources.t.fetch.timeout_s: expected more than 0, found the number 0",
         ),

@@ -22,7 +22,7 @@ FULL = """\
 pool: pools/example
 sources:
   photos: {folder: photos/, captions: captions.csv}
-  urls: {table: a.csv, url: u, caption: [c, d], key: id, fetch: {threads: 8, timeout_s: 5}}
+  urls: {table: a.csv, url: u, caption: [c, d], key: id, fetch: {retries: 3, allow_hosts: [h]}}
   shards: {webdataset: "{0..9}.tar", captions: txt}
   done: {img2dataset: output/}
   hf: {parquet: "*.parquet", image: image, caption: text}
@@ -104,7 +104,7 @@ def test_it_accepts_a_full_recipe():
         "sources: {p: {url: x}}",
         "sources: {P: {folder: x}}",
         "sources: {t: {table: a, url: u, caption: c, fetch: {threads: 0}}}",
-        "sources: {t: {table: a, url: u, caption: [c, d], fetch: {threads: 1}}}",
+        "sources: {t: {table: a, url: u, caption: [c, d], fetch: {allow_hosts: [h]}}}",
         "sources: {t: {table: a, url: u, caption: []}}",
         "sources: {t: {table: a}}",
         "export: {seed: 1}",

@@ -188,7 +188,7 @@ def test_only_survivors_of_a_step(make_build):
     ("score", "message"),
     [
         ("  nothing: {}\n", "no scorer 'nothing'"),
-        ("  caption: {wrds: 3}\n", "no parameter 'wrds'; known are text"),
+        ("  caption: {wrds: 3}\n", "no parameter 'wrds'; known are english, text"),
         ("  objects: {}\n", "scorer 'objects' needs `model`"),
         ("  x: {scorer: 'no.such:Thing'}\n", "no module 'no.such'"),
         (mine("Nope"), "no class 'Nope'"),

@@ -1,6 +1,7 @@
 import pytest
 
 from pipeline.errors import RecipeError
+from pipeline.fetch.options import FetchOptions
 from pipeline.recipe import parse_recipe
 from pipeline.sources.base import Unit
 from pipeline.sources.datacomp import DataCompMetadata
@@ -11,10 +12,11 @@ from pipeline.sources.parquet import ParquetImages
 from pipeline.sources.urls import UrlTable
 from pipeline.sources.webdataset import WebDataset
 
+WEB = FetchOptions(retries=3, allow_hosts=frozenset({"h"}))
 EVERY = """\
 sources:
   a: {folder: photos, captions: captions.csv}
-  b: {table: t.csv, url: u, caption: [x, y], key: k, fetch: {threads: 2, allow_hosts: [h]}}
+  b: {table: t.csv, url: u, caption: [x, y], key: k, fetch: {retries: 3, allow_hosts: [h]}}
   c: {webdataset: "w/{0..1}.tar", captions: alt}
   d: {img2dataset: out}
   e: {parquet: "s3://bucket/*.parquet", image: img}
@@ -29,7 +31,9 @@ def made(text, folder="/data"):
 def test_every_kind_of_source_is_made_as_the_recipe_says():
     assert made(EVERY) == {
         "a": Folder("a", "/data/photos", "/data/captions.csv"),
-        "b": UrlTable("b", "/data/t.csv", "u", ("x", "y"), "k", 2, 10.0, 1, ("h",)),
+        "b": UrlTable(
+            "b", "/data/t.csv", "u", ("x", "y"), "k", web=WEB, retries=3, allow_hosts=("h",)
+        ),
         "c": WebDataset("c", "/data/w/{0..1}.tar", ("alt",)),
         "d": Img2datasetOutput("d", "/data/out"),
         "e": ParquetImages("e", "s3://bucket/*.parquet", "img", ()),
@@ -43,7 +47,10 @@ def test_captions_are_in_the_order_the_recipe_prefers(tmp_path):
         '{"u": "http://e.org/1", "alt": ["a1", "a2"], "title": "t", "body": "b"}\n'
         '{"u": "http://e.org/2", "body": "b"}\n'
     )
-    sections = "sources:\n  s: {table: t.jsonl, url: u, caption: [body, alt, title]}\n"
+    sections = (
+        "sources:\n  s: {table: t.jsonl, url: u, caption: [body, alt, title],"
+        " fetch: {allow_hosts: [h]}}\n"
+    )
     for prefer, expected in {
         "": "b a1 a2 t",
         "captions: {prefer: [title, alt]}": "t a1 a2 b",
@@ -59,7 +66,9 @@ def test_captions_are_in_the_order_the_recipe_prefers(tmp_path):
 
 def test_the_preferred_caption_names_the_pair(tmp_path):
     (tmp_path / "t.csv").write_text("u,alt,title\nhttp://e.org/1,a,t\n")
-    sections = "sources:\n  s: {table: t.csv, url: u, caption: [alt, title]}\n"
+    sections = (
+        "sources:\n  s: {table: t.csv, url: u, caption: [alt, title], fetch: {allow_hosts: [h]}}\n"
+    )
     keys = set()
     for prefer in ("", "captions: {prefer: [title]}"):
         source = made(sections + prefer, tmp_path)["s"]
@@ -69,7 +78,9 @@ def test_the_preferred_caption_names_the_pair(tmp_path):
 
 def test_several_sources_are_read_one_after_the_other(tmp_path):
     (tmp_path / "t.csv").write_text("u\nhttp://e.org/1\n")
-    text = "sources:\n  b: {table: t.csv, url: u}\n  a: {table: t.csv, url: u}\n"
+    text = "sources:\n" + "".join(
+        f"  {n}: {{table: t.csv, url: u, fetch: {{allow_hosts: [h]}}}}\n" for n in "ba"
+    )
     recipe = parse_recipe(text, str(tmp_path / "recipe.yaml"))
     units = all_units(recipe, make_sources(recipe))
     path, stamp = str(tmp_path / "t.csv"), "17"

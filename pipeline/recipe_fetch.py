@@ -1,0 +1,189 @@
+"""The `fetch:` section of a source: who asks, how fast, and what is not fetched at all."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.fetch.options import SIGNALS, FetchOptions, OptOut
+from pipeline.recipe_values import Count, Path, Section, Text, TextList
+from pipeline.storing import Store
+
+_OF_IMG2DATASET = frozenset({"engine", "threads", "timeout_s", "retries", "allow_hosts"})
+_ONLY_IMG2DATASET = frozenset({"threads", "timeout_s"})
+_SAME = (
+    "agent",
+    "contact",
+    "per_host_per_second",
+    "at_once",
+    "per_host_at_once",
+    "connect_s",
+    "read_s",
+    "request_s",
+    "host_s",
+    "shard_s",
+    "min_bytes",
+    "max_bytes",
+    "max_redirects",
+)
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class OptOutSection(Section):
+    """Whose content is not used."""
+
+    domains: TextList = ()
+    """Registered domains or hosts, with all below them."""
+    patterns: TextList = ()
+    """Regular expressions that are searched in whole URLs."""
+    sha256: TextList = ()
+    """SHA-256 of images, hexadecimal."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        for text in self.sha256:
+            if not _SHA256.fullmatch(text):
+                raise ValueError(f"{text!r} is no SHA-256 in 64 hexadecimal digits")
+        for text in self.patterns:
+            try:
+                re.compile(text)
+            except re.error as error:
+                raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        return self
+
+    def options(self) -> OptOut:
+        return OptOut(
+            domains=frozenset(domain.lower().strip(".") for domain in self.domains),
+            patterns=tuple(re.compile(text) for text in self.patterns),
+            sha256=frozenset(bytes.fromhex(text) for text in self.sha256),
+        )
+
+
+class StoreSection(Section):
+    """What the pool keeps of an image that was fetched."""
+
+    max_side: Count | None = None
+    """Pixels of the longest side; larger images are made smaller, smaller ones keep their size."""
+    format: Literal["original", "jpg", "webp"] = "original"
+    """The format that images are kept in; `original` is the one they came in, or jpg where an
+    image has to change and is neither JPEG nor WebP. What needs no change keeps its bytes."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    """The quality of images that are encoded anew."""
+
+    def made(self) -> Store | None:
+        """None when every image keeps its bytes."""
+        if self.max_side is None and self.format == "original":
+            return None
+        return Store(self.max_side, self.format, self.quality)
+
+
+class FetchSection(Section):
+    """How images are fetched; it changes how long that takes, not which pool this is."""
+
+    engine: Literal["pairmill", "img2dataset"] = "pairmill"
+    """The program that fetches; img2dataset knows `threads`, `timeout_s`, `retries` and
+    `allow_hosts` alone, and does not read robots.txt."""
+    contact: Text | None = None
+    """Whom hosts can ask: a URL, or mailto:name@host. Not needed for `allow_hosts` alone."""
+    agent: Text = "pairmill"
+    """What the program calls itself, to hosts and in robots.txt."""
+    per_host_per_second: Annotated[float, Field(gt=0)] = 2.0
+    """Requests in a second to a registered domain with all its hosts, whatever the workers."""
+    at_once: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Requests under way at a time, for each process."""
+    per_host_at_once: Annotated[int, Field(ge=1, le=64)] = 2
+    """Requests under way at a time to one host."""
+    connect_s: Seconds = 5.0
+    """Seconds until a connection is given up."""
+    read_s: Seconds = 10.0
+    """Seconds in which some bytes must arrive."""
+    request_s: Seconds = 30.0
+    """Seconds of one request with its redirects."""
+    host_s: Seconds = 300.0
+    """Seconds of one host, beyond what its pace takes."""
+    shard_s: Seconds = 3600.0
+    """Seconds after which shards that are fetched together are closed."""
+    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    """How often a request that may succeed later is sent again; 2, of img2dataset 1."""
+    min_bytes: Annotated[int, Field(ge=0)] = 0
+    """Smaller files are refused."""
+    max_bytes: Count = 50_000_000
+    """Larger files are refused, as sent or unpacked."""
+    max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
+    """Redirects that are followed."""
+    allow_hosts: TextList = ()
+    """Hosts (`host` or `host:port`) that are fetched from though their address is private."""
+    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(strict=False)] = (
+        80,
+        443,
+    )
+    """Ports that are fetched from."""
+    robots_ignored: TextList = ()
+    """Hosts that have agreed to be fetched from whatever their robots.txt says."""
+    refuse: Annotated[
+        tuple[Literal[tuple(sorted(SIGNALS))], ...],  # type: ignore[valid-type]
+        Field(strict=False),
+    ] = tuple(sorted(FetchOptions().refuse))
+    """Signals that forbid the use of an image."""
+    agents: TextList = ()
+    """Names of agents whose signals count as well as those for all."""
+    opt_out: OptOutSection = OptOutSection()
+    """Whose content is not used."""
+    ca_file: Path | None = None
+    """Certificates that are trusted in place of the system's, relative to the recipe."""
+    store: StoreSection = StoreSection()
+    """What the pool keeps of an image; by default the bytes as they came."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """img2dataset: downloads at the same time, for each process; 32."""
+    timeout_s: Seconds | None = None
+    """img2dataset: seconds until a download is given up; 10."""
+
+    @model_validator(mode="after")
+    def _fits_engine(self) -> Self:
+        foreign = self.model_fields_set - _OF_IMG2DATASET
+        if self.engine == "img2dataset" and foreign:
+            raise ValueError(f"engine img2dataset does not know {', '.join(sorted(foreign))}")
+        foreign = self.model_fields_set & _ONLY_IMG2DATASET
+        if self.engine == "pairmill" and foreign:
+            raise ValueError(f"{', '.join(sorted(foreign))}: only with `engine: img2dataset`")
+        if self.engine == "pairmill":
+            self._web({})
+        return self
+
+    def options(self, resolve: Callable[[str], str] = str) -> FetchOptions | None:
+        """How our own fetcher is to fetch; None when img2dataset does.
+
+        `resolve` makes a path of the recipe one that can be opened.
+        """
+        if self.engine == "img2dataset":
+            return None
+        return self._web({"ca_file": None if self.ca_file is None else resolve(self.ca_file)})
+
+    def _web(self, more: dict[str, Any]) -> FetchOptions:
+        same = {name: getattr(self, name) for name in _SAME}
+        return FetchOptions(
+            **same,
+            retries=2 if self.retries is None else self.retries,
+            allow_hosts=frozenset(host.lower() for host in self.allow_hosts),
+            ports=frozenset(self.ports),
+            robots_ignored=frozenset(host.lower() for host in self.robots_ignored),
+            refuse=frozenset(self.refuse),
+            agents=self.agents,
+            opt_out=self.opt_out.options(),
+            **more,
+        )
+
+
+class FetchingSource(Section):
+    """What every source can be given whose images are fetched."""
+
+    fetch: FetchSection = FetchSection()
+    """How the images are fetched."""
+
+    @property
+    def says_who_asks(self) -> bool:
+        """Whether hosts that are asked learn whom they can turn to."""
+        fetch = self.fetch
+        return fetch.engine != "pairmill" or bool(fetch.contact or fetch.allow_hosts)
