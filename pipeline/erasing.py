@@ -22,7 +22,7 @@ from pipeline import packs, pool, retry_record, storage
 from pipeline import takedown_record as record
 from pipeline.columns import ColumnSet, empty_packed, empty_rows
 from pipeline.errors import DamagedFile
-from pipeline.places import requests_folder
+from pipeline.places import crawl_folder, requests_folder
 from pipeline.pool import Pool, Shard
 from pipeline.shards import ShardWriter, read_shard
 from pipeline.takedown_record import TAKEN_DOWN
@@ -56,6 +56,8 @@ def erase(made: Pool) -> Pool:
     }
     _empty_columns(root, changed)
     forget_answers(requests_folder(root))
+    for source in {shard.source for shard, _, _ in changed.values()}:
+        storage.remove(crawl_folder(root, source))  # pages that name the rows, if it was crawled
     after = tuple(changed[s.name][1] if s.name in changed else s for s in made.shards)
     left = replace(made, shards=after)
     pool.write_index(left)

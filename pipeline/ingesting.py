@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline import ingest, pool, retry_record, storage
 from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.fetch.told import Told
-from pipeline.places import refuse_foreign_pool, requests_folder
+from pipeline.places import crawl_folder, refuse_foreign_pool, requests_folder
 from pipeline.pool import Pool
 from pipeline.recipe import Recipe
 from pipeline.recipe_pages import CrawlSource
 from pipeline.sources.of_recipe import all_units, crawl_options, make_sources, stores_of
-from pipeline.sources.web_pages import crawl_folder
 
 if TYPE_CHECKING:
     from pipeline.build import Build
@@ -71,6 +70,10 @@ def _crawls(recipe: Recipe, root: str) -> list[tuple[str, CrawlOptions]]:
     ]
 
 
+def _all_crawled(build: "Build") -> bool:
+    return all(_is_crawled(*one) for one in _crawls(build.recipe, build.root))
+
+
 def _is_crawled(folder: str, options: CrawlOptions) -> bool:
     from pipeline.crawl.crawl_record import finished
 
@@ -98,7 +101,7 @@ def finish_ready(build: "Build", ready: Pool) -> None:
     names = {shard.name for shard in ready.shards}
     if build.part.count == 1 and not retry_record.is_unfinished(build.root, names):
         storage.remove(retry_record.work_folder(build.root))
-    if not build.reads_sources:
+    if not build.reads_sources or not _all_crawled(build):  # a crawl may have been erased
         return
     units = all_units(build.recipe, make_sources(build.recipe, build.root))
     if ingest.inputs_digest(units) != ready.inputs:

@@ -20,6 +20,11 @@ from pipeline.record import read_manifest
 OWN = ("pool", "columns", "requests", "takedown", "verdicts", "shards", "ledger", "work")
 
 
+def crawl_folder(root: str, name: str) -> str:
+    """Where the crawl of a source is, below the root of its pool."""
+    return storage.join(root, "pool", "crawl", name)
+
+
 def requests_folder(root: str) -> str:
     """A local folder, made if need be, for answers that scorers of this root have paid for.
 

@@ -19,6 +19,7 @@ from pipeline.instances import Instance
 from pipeline.plan_cost import pays, told
 from pipeline.pool import Pool
 from pipeline.recipe import Recipe, load_recipe
+from pipeline.recipe_pages import CrawlSource
 from pipeline.score import score_shard
 from pipeline.score_job import ScoreJob, stale
 from pipeline.scoring import Resolved
@@ -106,6 +107,8 @@ def _sample(recipe: Recipe, folder: str) -> Sample | None:
 
 def _rows(recipe: Recipe, sample: Sample | None) -> int | None:
     """How many rows the sources hold, as far as that can be known without reading them."""
+    if any(isinstance(section, CrawlSource) for section in recipe.sources.values()):
+        return None
     sources = make_sources(recipe)
     total = 0
     for unit in all_units(recipe, sources):

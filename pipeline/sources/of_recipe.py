@@ -8,6 +8,7 @@ from pipeline.crawl.crawl_options import CrawlOptions
 from pipeline.crawl.rows import RowOptions
 from pipeline.errors import RecipeError
 from pipeline.fetch.options import FetchOptions
+from pipeline.places import crawl_folder
 from pipeline.recipe import Recipe
 from pipeline.recipe_fetch import FetchingSource
 from pipeline.recipe_pages import CrawlSource, PageSource, PagesSource, WarcSource, WatSource
@@ -27,7 +28,7 @@ from pipeline.sources.page_rows import PageOptions
 from pipeline.sources.parquet import ParquetImages
 from pipeline.sources.saved_pages import SavedPages
 from pipeline.sources.urls import UrlTable
-from pipeline.sources.web_pages import ArchivedPages, CrawledPages, crawl_folder
+from pipeline.sources.web_pages import ArchivedPages, CrawledPages
 from pipeline.sources.webdataset import WebDataset
 from pipeline.storing import Store
 

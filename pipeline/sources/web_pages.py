@@ -125,11 +125,6 @@ class CrawledPages:
         return iter(rows)
 
 
-def crawl_folder(root: str, name: str) -> str:
-    """Where the crawl of a source is, below the root of its pool."""
-    return storage.join(root, "pool", "crawl", name)
-
-
 def _of_warc(path: str, tally: Tally, heed: FetchOptions) -> Iterator[_Placed]:
     """The pages of a WARC file.
 

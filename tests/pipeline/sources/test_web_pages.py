@@ -18,8 +18,9 @@ from pipeline.crawl.warc_writer import WarcWriter
 from pipeline.errors import RecipeError
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Outcome
+from pipeline.places import crawl_folder
 from pipeline.sources.page_rows import PageOptions
-from pipeline.sources.web_pages import ArchivedPages, CrawledPages, crawl_folder
+from pipeline.sources.web_pages import ArchivedPages, CrawledPages
 from tests.pipeline.crawl.archives import members, record, response, wat
 
 FETCH = FetchOptions(contact="mailto:a@b.org")
