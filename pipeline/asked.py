@@ -19,19 +19,22 @@ from pipeline.verdicts import open_verdicts
 def asked_rows(instance: Instance, shard: Shard) -> list[bool]:
     """For every row of a shard whether the scorer is asked about it."""
     only = instance.only
+    asked = [True] * shard.rows
     if only is None:
-        return [True] * shard.rows
+        return asked
     if only.survivors is not None:
-        return _survivors(only.survivors, shard)
-    return _where(instance.columns.root, only, shard)
+        asked = _survivors(only.survivors, shard)
+    return asked if only.condition is None else _where(instance.columns.root, only, shard, asked)
 
 
-def _where(root: str, only: Only, shard: Shard) -> list[bool]:
+def _where(root: str, only: Only, shard: Shard, among: list[bool]) -> list[bool]:
+    """Of the rows `among` those where the condition holds; it is not tried on the others."""
     assert only.condition is not None
-    base = read_base(root, shard, [name for name in BASE.names if name not in only.inputs])
-    for name, columns in only.inputs.items():
+    base = read_base(root, shard, [name for name in BASE.names if name not in only.reads])
+    for name, columns in only.reads.items():
         base = base.append_column(name, columns.read(shard, [name])[name])
-    return evaluate(only.condition, base)
+    holds = iter(evaluate(only.condition, base.filter(pa.array(among, pa.bool_()))))
+    return [is_one and next(holds) for is_one in among]
 
 
 def _survivors(folder: str, shard: Shard) -> list[bool]:

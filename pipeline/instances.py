@@ -91,27 +91,38 @@ class Instance:
 
 @dataclass(frozen=True)
 class Only:
-    """The rows a scorer is asked for: where `condition` holds, or those that survive a step.
+    """The rows a scorer is asked for: where `condition` holds, those that survive a step, or both.
 
     `steps` describes the selection up to that step, `step` is its name, and `survivors` the
-    folder its verdicts are in. `inputs` are the column sets that the condition or steps read.
+    folder its verdicts are in. `reads` are the column sets that the condition reads, `step_reads`
+    those of the steps.
     """
 
     condition: str | None = None
     step: str | None = None
     steps: str | None = None
     survivors_root: str = ""
-    inputs: Mapping[str, ColumnSet] = field(default_factory=dict)
+    reads: Mapping[str, ColumnSet] = field(default_factory=dict)
+    step_reads: Mapping[str, ColumnSet] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, ColumnSet]:
+        """All column sets that must be complete before it is known who is asked."""
+        return {**self.step_reads, **self.reads}
 
     @property
     def digest(self) -> str:
-        """Names the set of rows: the condition or the steps, and the columns behind them."""
+        """Names the set of rows: the condition, the steps, and the columns behind them."""
         sets = {name: columns.folder_name for name, columns in self.inputs.items()}
         return _digest({"where": self.condition, "steps": self.steps, "columns": sets})
 
     @property
     def survivors(self) -> str | None:
-        return None if self.step is None else storage.join(self.survivors_root, self.digest)
+        """Where the verdicts are, the same whatever condition goes with the step."""
+        if self.step is None:
+            return None
+        of_step = dataclasses.replace(self, condition=None, reads={})
+        return storage.join(self.survivors_root, of_step.digest)
 
 
 def fit_reads(scorer: Any) -> tuple[str, ...]:

@@ -101,6 +101,8 @@ class Survivors(Section):
 
     survivors_of: Name
     """The name of the step."""
+    where: Text | None = None
+    """A condition that must hold of them, too."""
 
 
 def _only_kind(value: object) -> str | None:
@@ -114,7 +116,7 @@ Only = Annotated[
     Discriminator(
         _only_kind,
         custom_error_type="expected",
-        custom_error_message="a condition or {survivors_of: STEP}",
+        custom_error_message="a condition or {survivors_of: STEP}, which may have a `where:`",
     ),
 ]
 
@@ -130,7 +132,7 @@ class ScorerSection(Section):
     columns: dict[Text, Name] = Field(default={})
     """New names for its columns: `{clip_score: l14_score}`."""
     only: Only | None = None
-    """The rows it is asked about: a condition, or `{survivors_of: STEP}`."""
+    """The rows it is asked about: a condition, `{survivors_of: STEP}`, or both: `where:` in it."""
 
 
 class StepRule(Section):

@@ -6,6 +6,7 @@ lists it was made from need not be there. A retry that was killed is finished by
 """
 
 import json
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 VERSION = 1  # raise it when the same pool would be tried in another way
 _ROWS_AT_ONCE = 1 << 16  # that one task looks through
 _MOST_TASKS = 10_000  # in one graph
+_PACE_S = 1.0  # for which what an ingest has just asked counts against the pace of its sites
 _NOT_FETCHING = ("unreadable_file",)  # what fails for a while, but is no matter of the network
 _ASKED = ("key", "url", "failed", "retriable")
 _READ = ("source_key", "captions", "meta")
@@ -77,7 +79,10 @@ def retry(build: "Build") -> Retried:
     """
     if not build.reads_sources:
         raise RecipeError("--retry needs the `sources:` of the recipe: how they are fetched")
-    made = build.ready_pool() or build.ingest()
+    made = build.ready_pool()
+    if made is None:
+        made = build.ingest()
+        time.sleep(_PACE_S)
     pool.pack_base(made)
     begun = retry_record.open_retry(build.root)
     if begun is not None and not retry_record.is_unfinished(build.root, _names(made)):

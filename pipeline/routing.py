@@ -32,6 +32,7 @@ _BUCKETS = 4096
 _SHIFT = 51  # of the 63 bits of a site's hash, the upper 12 are its bucket
 _ROWS_TOGETHER = 1 << 16
 _GROUP_ROWS = 1 << 12
+_WRITING: Mapping[str, Any] = {"use_dictionary": ["failed", "detail"], "write_statistics": ["site"]}
 _PLAIN = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,24})(?=[/?#:]|$)", re.I | re.A)
 ROWS = pa.schema(
     [
@@ -68,36 +69,38 @@ def rows_path(root: str, number: int) -> str:
 
 def write_rows(path: str, rows: Iterable[Said], options: FetchOptions, plan: str) -> None:
     """Write the rows of a unit; so many at a time are sorted by site."""
-    numbered = enumerate(rows)
+    stored = (_stored(position, said, options) for position, said in enumerate(rows))
     with storage.writing(path) as temporary:
         schema = ROWS.with_metadata({"plan": plan})
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            while batch := list(islice(numbered, _ROWS_TOGETHER)):
-                table = _table(batch, options)
+        with pq.ParquetWriter(temporary, schema, compression="zstd", **_WRITING) as writer:
+            while batch := list(islice(stored, _ROWS_TOGETHER)):
+                columns = [list(column) for column in zip(*batch, strict=True)]
+                table = pa.table(columns, schema=ROWS)
                 table = table.take(pa.array(np.argsort(table["site"].to_numpy(), kind="stable")))
                 writer.write_table(table, row_group_size=_GROUP_ROWS)
 
 
-def _table(batch: Sequence[tuple[int, Said]], options: FetchOptions) -> pa.Table:
-    """Rows as they are stored. Text that is not Unicode is replaced."""
-    rows = [row for _, (_, _, row) in batch]
-    keys = [key for _, (key, _, _) in batch]
-    keyed = list(zip(keys, rows, strict=True))
-    columns: list[list[Any]] = [
-        [_site(row.url, row, key, options) for key, row in keyed],
-        [_hash(digest(_bytes(row.url) if row.url else key, size=8)) for key, row in keyed],
-        [position for position, _ in batch],
-        keys,
-        [_replaced(row.source_key) for row in rows],
-        [_replaced(row.url) for row in rows],
-        [said for _, (_, said, _) in batch],
-        [row.failed for row in rows],
-        [_replaced(row.detail) for row in rows],
-        [row.retriable for row in rows],
-        [_as_json(row.held) for row in rows],
-        [_as_json(row.hashes) for row in rows],
-    ]
-    return pa.table(columns, schema=ROWS)
+def _stored(position: int, said: Said, options: FetchOptions) -> tuple[Any, ...]:
+    """A row as it is stored: plain values alone, which cost the garbage collector nothing.
+
+    Text that is not Unicode is replaced.
+    """
+    key, words, row = said
+    url = row.url
+    return (
+        _site(url, row, key, options),
+        _hash(digest(_bytes(url) if url else key, size=8)),
+        position,
+        key,
+        _replaced(row.source_key),
+        _replaced(url),
+        words,
+        row.failed,
+        _replaced(row.detail),
+        row.retriable,
+        _as_json(row.held),
+        _as_json(row.hashes),
+    )
 
 
 def _as_json(value: Any) -> str | None:

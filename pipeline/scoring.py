@@ -300,15 +300,21 @@ class Resolver:
         if entry is None or entry.only is None:
             return None
         if isinstance(entry.only, str):
-            types = Resolved(tuple(self._made.values())).types
-            try:
-                check_condition(entry.only, types)
-            except RecipeError as error:
-                raise self._recipe.error(error.message, *at, "only") from error
-            reads = columns_of(entry.only)
-            inputs = {c: w.columns for c, w in self._writer_of.items() if c in reads}
-            return Only(condition=entry.only, inputs=inputs)
-        return self._only_survivors(entry, entry.only.survivors_of, at)
+            return Only(entry.only, reads=self._read_by(entry.only, (*at, "only")))
+        only = self._only_survivors(entry, entry.only.survivors_of, at)
+        if entry.only.where is None:
+            return only
+        reads = self._read_by(entry.only.where, (*at, "only", "where"))
+        return replace(only, condition=entry.only.where, reads=reads)
+
+    def _read_by(self, condition: str, at: tuple[str, ...]) -> dict[str, ColumnSet]:
+        """What a condition reads of the scorers above it."""
+        try:
+            check_condition(condition, Resolved(tuple(self._made.values())).types)
+        except RecipeError as error:
+            raise self._recipe.error(error.message, *at) from error
+        reads = columns_of(condition)
+        return {c: w.columns for c, w in self._writer_of.items() if c in reads}
 
     def _only_survivors(self, entry: ScoreEntry, step: str, at: tuple[str, ...]) -> Only:
         try:
@@ -325,7 +331,7 @@ class Resolver:
                 "only",
             )
         inputs = {c: w.columns for c, w in self._writer_of.items() if c in reads_of_steps}
-        return Only(step=step, steps=steps, survivors_root=self._work, inputs=inputs)
+        return Only(step=step, steps=steps, survivors_root=self._work, step_reads=inputs)
 
     def _level(self, instance: Instance) -> int:
         """One more than what must be complete before: globals' inputs, and `only` conditions."""

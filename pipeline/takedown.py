@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import erasing, pool, report, storage, takedown_match
@@ -24,7 +25,7 @@ from pipeline.recipe import Recipe, load_recipe, parse_recipe
 from pipeline.record import FILE, read_manifest
 from pipeline.steps import TAKEDOWN
 from pipeline.takedown_record import Entry, Taken
-from pipeline.verdicts import Verdicts
+from pipeline.verdicts import FAILED, Verdicts
 
 Shards = Mapping[str, str]  # sha256 by name
 _BEFORE = "takedown.json"
@@ -213,6 +214,7 @@ def problems(
         return
     for table in verdicts.tables():
         named: Any = pc.is_in(table["key"], value_set=taken.keys)
-        used = table.filter(pc.and_(named, pc.not_equal(table["verdict"], TAKEDOWN)))
+        is_out: Any = pc.is_in(table["verdict"], value_set=pa.array([TAKEDOWN, FAILED]))
+        used = table.filter(pc.and_not(named, is_out))
         for key in used["key"].slice(0, _SHOWN).to_pylist():
             yield f"{out}: {key.hex()} is taken down since this was selected; build again"

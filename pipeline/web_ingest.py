@@ -150,6 +150,7 @@ class _Window:
 
     def __init__(self, part: _Part, shards: Sequence[str], spool: Spool) -> None:
         self._part, self._spool = part, spool
+        self._listed = takedown_match.listed(part.job.root)
         self._rows = {shard: part.keyed(shard) for shard in shards}
         self._wanted: dict[str, Wanted] = {}
         self._waiting: dict[str, list[str]] = {}  # shards by what is wanted
@@ -189,9 +190,8 @@ class _Window:
         data, most = outcome.data, part.job.max_pixels
         if data is None:
             return outcome
-        listed = takedown_match.listed(part.job.root)
-        if listed.images or listed.alike:
-            entry = takedown_match.by_image(listed, data, outcome.sha256, most)
+        if self._listed.images or self._listed.alike:
+            entry = takedown_match.by_image(self._listed, data, outcome.sha256, most)
             if entry is not None:
                 return _lost(outcome, TAKEN_DOWN, entry.reason)
         if part.store is None:
