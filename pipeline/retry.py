@@ -30,6 +30,7 @@ from pipeline.retry_record import OpenRetry
 from pipeline.routing import Said
 from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.sources.of_recipe import make_sources, stores_of
+from pipeline.takedown_match import Listed
 
 if TYPE_CHECKING:
     from pipeline.build import Build
@@ -126,11 +127,12 @@ def planned(recipe: "Recipe", out: str) -> str:
     if made is None:
         return f"retry    there is no finished pool in {build.root}: it is made first"
     sources = make_sources(recipe, build.root)
+    listed = takedown_match.listed(build.root)
     due: Counter[str] = Counter()
     for shard in made.shards:
         source = sources.get(shard.source)
         if source is not None and source.web is not None:
-            due.update(_due_rows(build.root, shard)[0].values())
+            due.update(_due_rows(build.root, shard, listed)[0].values())
     return f"retry    {due.total():,} rows" + (f" ({_listed(due)})" if due else "")
 
 
@@ -261,12 +263,13 @@ def survey_group(group: Group, job: IngestJob) -> dict[str, Any]:
     Where each stands in the pool is written last.
     """
     source = job.sources[group.source]
+    listed = takedown_match.listed(job.root)
     places: list[tuple[int, int]] = []
     left = [0]
 
     def due() -> Iterator[Said]:
         for place, shard in enumerate(group.shards, group.first):
-            rows, others = _due_rows(job.root, shard)
+            rows, others = _due_rows(job.root, shard, listed)
             if source.web is None:
                 left[0] += len(rows) + others
                 continue
@@ -287,13 +290,12 @@ def survey_group(group: Group, job: IngestJob) -> dict[str, Any]:
     return {"rows": sum(shard.rows for shard in group.shards), "due": len(places)}
 
 
-def _due_rows(root: str, shard: Shard) -> tuple[dict[int, str], int]:
+def _due_rows(root: str, shard: Shard, listed: Listed) -> tuple[dict[int, str], int]:
     """The positions of a shard's rows to try with the reasons of their failure, and how many
     might succeed beside them that nobody can fetch.
 
     Rows that are taken down are not among them, nor those that have a newer row.
     """
-    listed = takedown_match.listed(root)
     table = pool.read_base(root, shard, _ASKED)
     may: Any = pc.and_(pc.fill_null(table["retriable"], False), pc.is_valid(table["failed"]))
     places = np.flatnonzero(may.to_numpy(zero_copy_only=False)).tolist()
