@@ -58,6 +58,7 @@ SCORERS = {
     "provenance": "filters.provenance:Provenance",
     "consistency": "filters.consistency:ClipConsistency",
     "regions": "recaption.regions:RegionCaptions",
+    "gathered": "recaption.gathered:GatheredCaptions",
     "box_captions": "recaption.box_captions:BoxCaptions",
     "expressions": "recaption.expressions:Expressions",
     "captioner": "recaption.captioner:Captioner",

@@ -11,7 +11,7 @@ from pipeline import storage
 from pipeline.errors import DamagedFile
 from pipeline.report_html import Content, Html, count, el, join, size, table
 
-_ORDER = ("survey", "ingest", "retry", "score", "render", "export")
+_ORDER = ("crawl", "survey", "ingest", "retry", "score", "render", "export")
 _PARTS = ("of it loading", "waiting for data")
 _NAMED = 5  # damaged records
 

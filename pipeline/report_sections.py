@@ -1,17 +1,19 @@
 """The parts of the page that count: headline, funnel, failures, kept rates, what it is made of."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.amplification import amplification
+from pipeline.pool_rows import DUPLICATE
 from pipeline.record import BuildRecord
 from pipeline.report_conditions import rule
 from pipeline.report_html import Content, Html, count, el, join, share, short, size, table
 from pipeline.report_sample import TAKEDOWN, Sample
 
-_EXAMPLES = 3
+_EXAMPLES, _REPEATED = 3, 8
 _BREAKDOWN_ROWS = 12
 Summary = Mapping[str, Any]
 Manifest = Mapping[str, Any] | None
@@ -179,9 +181,17 @@ def _all(summary: Summary) -> int:
 
 
 def _examples(sample: Sample, reason: str) -> Html:
-    """Names of some rows that failed for a reason, and what was said of the first."""
+    """Names of some rows that failed for a reason, and what was said of the first.
+
+    Of repeats the texts that are repeated most: on pages that is their furniture.
+    """
     failed = np.array(sample.columns["failed"].to_pylist(), object)
-    rows = np.flatnonzero(failed == reason)[:_EXAMPLES]
+    rows = np.flatnonzero(failed == reason)
+    if reason == DUPLICATE:
+        texts = Counter(text for text in sample.values("caption", rows) if text)
+        listed = [f"{short(text, 40)} ({count(n)})" for text, n in texts.most_common(_REPEATED)]
+        return join([", ".join(listed), el("div", "rows that another carries", class_="rule")])
+    rows = rows[:_EXAMPLES]
     names = [el("code", _name(sample, row)) for row in rows.tolist()]
     details = [text for text in sample.values("detail", rows) if text]
     told = el("div", short(details[0], 160), class_="rule") if details else None

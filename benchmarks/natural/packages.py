@@ -3,12 +3,11 @@
 Nothing is installed; the client that fails stops the run with its message.
 """
 
-import logging
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
+from benchmarks import debian
+
 _DOC = "usr/share/doc"
 
 
@@ -92,13 +91,4 @@ PACKAGES = {
 def fetch(data: Path) -> None:
     """DATA/deb/NAME holds each package unpacked afterwards; what is there is kept as it is."""
     for name in PACKAGES:
-        target = data / "deb" / name
-        if target.is_dir():
-            continue
-        _LOG.info("fetching %s", name)
-        partial = target.with_name(name + ".partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", name], cwd=partial, check=True)
-        (package,) = partial.glob("*.deb")
-        subprocess.run(["dpkg-deb", "-x", package.name, "."], cwd=partial, check=True)
-        partial.rename(target)
+        debian.unpack(name, data / "deb")

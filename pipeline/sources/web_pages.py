@@ -38,13 +38,16 @@ class ArchivedPages:
 
     A row is named by its file, the place of the page there and the number of the image:
     `a.warc.gz:4711#0`. The place is where the record begins; in a WAT file, its number. The date
-    of a record in a WARC file is `page_date` in the meta: signals are of that day.
+    of a record in a WARC file is `page_date` in the meta: signals are of that day. `by_address`:
+    by the page's address in place of file and place, and without a date, so that rows of pages
+    that are asked for again are the same.
     """
 
     name: str
     pattern: str
     kind: Literal["warc", "wat"] = "warc"
     options: PageOptions = field(default_factory=PageOptions)
+    by_address: bool = False
     fetches: ClassVar[bool] = True
 
     @property
@@ -66,8 +69,9 @@ class ArchivedPages:
             for place, date, page in found(unit.path, tally, self.web):
                 pages += 1
                 note_left_out(page, tally)
-                for row in page_rows(page, f"{file}:{place}", self.options):
-                    if date is not None and row.url is not None:
+                named = page.url if self.by_address else f"{file}:{place}"
+                for row in page_rows(page, named, self.options):
+                    if date is not None and row.url is not None and not self.by_address:
                         row.meta["page_date"] = date
                     yield askable(row, self.web)
         except OSError as error:
@@ -86,7 +90,8 @@ class ArchivedPages:
 class CrawledPages:
     """What `pipeline.crawl.crawler` has left in a folder: pages in WARC files, and a table of all.
 
-    A page that was asked for and is not in the archives is a row that failed, named by its URL.
+    Rows are named by their page's URL; a page that was asked for and is not in the archives is a
+    row that failed.
     `folder` is None where nobody knows it, as before there is a pool.
     """
 
@@ -113,7 +118,7 @@ class CrawledPages:
     def counted(self, unit: Unit, tally: Tally) -> Iterator[Incoming]:
         """As of ArchivedPages."""
         if not unit.path.endswith(PAGES):
-            archive = ArchivedPages(self.name, unit.path, "warc", self.options)
+            archive = ArchivedPages(self.name, unit.path, "warc", self.options, by_address=True)
             yield from archive.counted(unit, tally)
             return
         for number, fields in enumerate(read_rows(unit)):

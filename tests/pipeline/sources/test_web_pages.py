@@ -270,7 +270,7 @@ def test_a_crawl_gives_the_rows_of_its_archives_and_of_its_failures(tmp_path):
         (None, None, "robots"),
         (None, None, "dns"),
     ]
-    assert rows[0].source_key.startswith("pages-00000.warc.gz:")
+    assert rows[0].source_key.startswith("http://e.org/#")
     assert (rows[2].source_key, rows[2].retriable) == ("http://e.org/x", False)
     assert rows[2].meta == {"page_url": "http://e.org/x", "depth": 1}
     assert rows == rows_of(pickle.loads(pickle.dumps(source)))

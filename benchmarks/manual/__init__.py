@@ -1,0 +1,1 @@
+"""A real site from crawl to export: GIMP's manual in two languages, on loopback."""
