@@ -1,5 +1,9 @@
-"""What asking a model server for many rows would cost, by a rough rule and without asking."""
+"""What asking a model server for many rows would cost, by a rough rule and without asking.
 
+Of captions that are not written yet it is known how many there are at most, and of how many tokens.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 PATCH = 28
@@ -17,6 +21,27 @@ class Estimate(NamedTuple):
 
 NOTHING = Estimate(0, 0, 0)
 """What a model costs that runs here."""
+BYTES = 4
+"""Bytes of a text that make a token."""
+Held = tuple[int, int]
+"""How many texts a column holds at most, and of how many tokens together."""
+Given = Mapping[str, Held]
+"""What is known of that, by the names of columns."""
+
+
+def together(given: Given, names: Iterable[str]) -> Held | None:
+    """What several columns hold; None where that of one is not known."""
+    found = [given.get(name) for name in dict.fromkeys(names)]
+    known = [held for held in found if held is not None]
+    if len(known) < len(found):
+        return None
+    return sum(texts for texts, _ in known), sum(tokens for _, tokens in known)
+
+
+def sentences(held: Held, shortest: int) -> int:
+    """How many sentences of at least so many tokens texts have at most, each text one or more."""
+    texts, tokens = held
+    return (tokens + (shortest - 1) * texts) // shortest
 
 
 def of_picture(side: int) -> int:
@@ -26,4 +51,4 @@ def of_picture(side: int) -> int:
 
 def of_prompt(text: str) -> int:
     """Tokens of a prompt: four bytes each, and what a chat puts around it."""
-    return len(text.encode()) // 4 + _AROUND
+    return len(text.encode()) // BYTES + _AROUND

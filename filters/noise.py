@@ -16,10 +16,12 @@ from filters import counted, halves, mixture, noise_head, strangers, vectors
 from filters.counted import Counted
 from filters.mixture import Mixture
 from filters.noise_head import Recipe
+from filters.too_few import NotEnoughRows
 from filters.vectors import Doubles, Fitted, Halves
 
 MIXTURES = ("counted", "anchored", "free")
 _WRITES = ("noise_probability", "noise_loss")
+_ALIKE = "needs pairs with other captions to compare with, found none"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Noise:
     sample have equal probabilities. With `mixture: anchored` or `free` two Gaussians are fitted to
     the losses and the probability is that of the noisy one, which is too sure at both ends:
     `anchored` takes the noisy one from strangers at random; `free` seeks both, as the papers do,
-    and is often far off. Rows outside the sample are scored alike. NULL when a row has no negative.
+    and is often far off. Rows outside the sample are scored alike. NULL when a row has no negative,
+    and for all rows, with a reason, where the sample's captions are all the same.
     """
 
     units: int = 64
@@ -81,7 +84,10 @@ class Noise:
         train = partial(noise_head.trained, recipe=recipe)
         learnt = halves.fit(images, texts, self.negatives, train)
         losses = self._losses(images, texts, learnt)
-        return {**learnt, **self._noise(losses[np.isfinite(losses)], images, texts, learnt)}
+        known = losses[np.isfinite(losses)]
+        if not len(known):
+            raise NotEnoughRows(_ALIKE)
+        return {**learnt, **self._noise(known, images, texts, learnt)}
 
     def _noise(self, losses: Doubles, images: Halves, texts: Halves, learnt: Fitted) -> Fitted:
         """What turns a loss into a probability, by losses of pairs and of strangers."""
@@ -125,7 +131,7 @@ class Noise:
             losses.append(found[np.isfinite(found)])
             weights.append(np.full(len(losses[-1]), weight / max(1, len(losses[-1]))))
         if not any(map(len, losses)):
-            raise ValueError("all captions of the sample are the same")
+            raise NotEnoughRows(_ALIKE)
         return np.concatenate(losses), np.concatenate(weights)
 
 

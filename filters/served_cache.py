@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 from filters.served_types import Answer, Server
 
 FILE = "requests.sqlite"
+RUN = "run"
+"""A file beside it that names the run, where somebody does: another name is another run."""
 BUSY_S = 30.0  # how long a process waits for another one's transaction, which takes milliseconds
 _VERSION = 1
 _AT_ONCE = 500  # keys in one query
@@ -40,7 +42,9 @@ _NETWORK = (
     "afs",
 )
 _NAMES = "create table if not exists names (name blob primary key, key blob not null)"
-_FAILURES = "create table if not exists failures (key blob primary key, times int not null)"
+_FAILURES = """
+create table if not exists failures (key blob primary key, times int not null, run text)
+"""
 _TABLES = """
 begin immediate;
 create table answers (key blob primary key, answer text not null, crc int not null);
@@ -147,18 +151,30 @@ class Store:
         self._do(_in_transaction(work))
 
     def note_failures(self, keys: Sequence[bytes]) -> dict[bytes, int]:
-        """Count a failure of each request; how many there are of it by now. Nothing without a file.
+        """Count a failure of each request; in how many runs it has failed. None without a file.
 
-        They stay when it is answered after all: its answer is found before anybody asks.
+        Where no run has a name, each call is one. They stay when a request is answered after all:
+        its answer is found before anybody asks.
         """
+        run = self._run()
 
         def work(connection: sqlite3.Connection) -> dict[bytes, int]:
-            counted = (connection.execute(_FAILED, (key,)).fetchone() for key in keys)
+            counted = (connection.execute(_FAILED, (key, run)).fetchone() for key in keys)
             return {key: row[0] for key, row in zip(keys, counted, strict=True)}
 
         if self.path is None or not keys:
             return {}
         return self._do(_in_transaction(work)) or {}
+
+    def _run(self) -> str | None:
+        """The name of the run, as the file beside this one says it; None if there is none."""
+        if self.path is None:
+            return None
+        try:
+            with open(os.path.join(os.path.dirname(self.path), RUN), encoding="utf-8") as stream:
+                return stream.read()
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def spent(self, model: str) -> tuple[int, int]:
         """Requests and tokens counted for a model."""
@@ -253,8 +269,8 @@ set requests = max(requests + ?2, 0), tokens = max(tokens + ?3, 0)
 
 
 _FAILED = """
-insert into failures values (?, 1) on conflict (key) do update set times = times + 1
-returning times
+insert into failures values (?1, 1, ?2) on conflict (key) do update
+set times = times + (?2 is null or run is not ?2), run = ?2 returning times
 """
 
 
@@ -268,6 +284,8 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     if version == _VERSION:
         for table in (_FAILURES, _NAMES):  # which files made before these were kept have not
             connection.execute(table)
+        if "run" not in {row[1] for row in connection.execute("pragma table_info(failures)")}:
+            connection.execute("alter table failures add column run text")
         return
     if version or connection.execute("select count(*) from sqlite_master").fetchone()[0]:
         error = sqlite3.DatabaseError(f"is of version {version}, not {_VERSION}")

@@ -19,7 +19,8 @@ from pipeline.database import open_database
 from pipeline.errors import CurationError, DamagedFile, RecipeError
 from pipeline.global_score import GlobalJob, score_pool
 from pipeline.keys import digest
-from pipeline.places import check_places
+from pipeline.places import begin_run, check_places
+from pipeline.plan_cost import pays
 from pipeline.pool import Pool
 from pipeline.progress import Progress
 from pipeline.recipe import Recipe
@@ -156,6 +157,8 @@ class Build:
         """Bring the columns of every scorer up to date."""
         made = self.open_pool()
         resolved, plan = self.resolve(made)
+        if self.part.index == 0 and any(map(pays, resolved.instances)):
+            begin_run(self.root)
         for instances in resolved.passes():
             for instance in instances:
                 only = instance.only

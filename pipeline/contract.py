@@ -23,7 +23,7 @@ says what a part of a row lacks: the row has these values, and its text as the r
 An exception that is `retriable` is no row's: it fails the shard, and a later run asks again. A
 scorer that pays for its answers may have `keep_in(folder)`: before each `prepare()`, of which there
 may be one a shard, it is told of a local folder that outlives crashes, always the same, shared by
-all scorers of the build and all workers.
+all scorers of the build and all workers. A file `run` in it names the run, where that is known.
 
 A scorer that waits for others, as for a server, may say `at_once`: so many of its calls may be
 under way at a time, each in a thread of its own. It has a pass to itself and its like, and the end
@@ -203,7 +203,7 @@ def need_problem(scorer: Any, columns: Mapping[str, pa.DataType]) -> tuple[str, 
 
 
 def alignment_problem(
-    scorer: Any, columns: Mapping[str, pa.DataType], about: Mapping[str, str]
+    scorer: Any, columns: Mapping[str, pa.DataType], about: Mapping[str, str | None]
 ) -> tuple[str, str] | None:
     """The first column of scores that is not of the captions it stands for, as `need_problem`."""
     for name, of in getattr(scorer, "aligned", {}).items():
@@ -215,11 +215,12 @@ def alignment_problem(
 
 
 def score_problem(
-    text: str, scores: str, columns: Mapping[str, pa.DataType], about: Mapping[str, str]
+    text: str, scores: str, columns: Mapping[str, pa.DataType], about: Mapping[str, str | None]
 ) -> str | None:
     """Why a column holds no score for a text, or for each caption of a column, if it holds none.
 
-    `about` names, for columns with a value per caption, the column of these captions.
+    `about` names, for columns with a value per caption, the column of these captions; None for
+    lists that are not about captions.
     """
     kind, found = columns[text], columns[scores]
     if pa.types.is_null(kind) or pa.types.is_null(found):
@@ -232,6 +233,8 @@ def score_problem(
     own = about.get(scores, text)
     if own == text:
         return None
+    if own is None:
+        return f"{scores!r} holds no value for each caption of {text!r}, but a list of its own"
     return f"{scores!r} holds scores of {own!r}; those of {text!r} are written with `text: {text}`"
 
 

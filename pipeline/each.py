@@ -66,6 +66,16 @@ class EachCaption:
             sum(caption is not None for row in batch[self.column] for caption in row)
         )
 
+    @property
+    def estimate_within(self) -> Callable[[Mapping[str, tuple[int, int]], int], Any]:
+        """The same of captions that are not there yet; see `pipeline.plan_cost`."""
+        by_rule = self.inner.estimate
+
+        def within(given: Mapping[str, tuple[int, int]], sentence: int) -> Any:
+            return by_rule(given[self.column][0]) if self.column in given else None
+
+        return within
+
     def with_batch_size(self, size: int) -> "EachCaption":
         """For the case that memory runs out; see `pipeline.score_memory`."""
         return dataclasses.replace(self, inner=with_batch_size(self.inner, size))

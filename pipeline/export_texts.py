@@ -49,7 +49,8 @@ def texts_of(recipe: "Recipe", resolved: Resolved) -> Texts:
         if name not in types:
             raise recipe.error(_unknown(name, types), *path, "json")
     lists = tuple(name for name in told if is_captions(types[name]) and name != "captions")
-    scores = {name: about[name] for name in told if about.get(name) in (*lists, "captions")}
+    owned = ((name, about.get(name)) for name in told)
+    scores = {name: own for name, own in owned if own is not None and own in (*lists, "captions")}
     taken = {*lists, *scores, "captions"}
     return Texts(
         txt=txt,
@@ -103,7 +104,7 @@ def _check(recipe: "Recipe", resolved: Resolved, made: Choice, path: tuple[str, 
 
 
 def _problems(
-    made: Choice, types: Mapping[str, pa.DataType], about: Mapping[str, str]
+    made: Choice, types: Mapping[str, pa.DataType], about: Mapping[str, str | None]
 ) -> Iterator[str]:
     for name in made.reads:
         if name not in types:

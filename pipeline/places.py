@@ -3,8 +3,10 @@
 Looks at names and at a few small files; changes nothing.
 """
 
+import contextlib
 import os
 import re
+import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +41,16 @@ def requests_folder(root: str) -> str:
         folder = os.path.join(cache, "pairmill", "requests", name)
     os.makedirs(folder, exist_ok=True)
     return folder
+
+
+def begin_run(root: str) -> None:
+    """Give the run that begins a name of its own, beside the answers of model servers.
+
+    So a request that fails in several shards of a run is known to have failed in one run.
+    """
+    with contextlib.suppress(OSError):  # where answers can't be kept, this can't be, either
+        name = uuid.uuid4().hex
+        storage.write_atomic(os.path.join(requests_folder(root), "run"), name.encode())
 
 
 def check_places(recipe: Recipe, root: str, out: str) -> None:

@@ -8,7 +8,7 @@ a scorer that pays for answers.
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,7 +16,7 @@ from pipeline import ingest, storage
 from pipeline.build import Build
 from pipeline.errors import CurationError
 from pipeline.instances import Instance
-from pipeline.plan_cost import pays, told
+from pipeline.plan_cost import Cost, Counting, in_all, pays
 from pipeline.pool import Pool
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.recipe_pages import CrawlSource
@@ -141,6 +141,7 @@ def _score_lines(
     build: Build, made: Pool | None, sample: Sample | None, resolved: Resolved, rows: int | None
 ) -> Iterator[str]:
     by_set = {instance.columns.folder: instance for instance in resolved.instances}
+    costs: dict[str, Cost] = {}
     for instances in resolved.passes():
         for instance in instances:
             due = _due_rows(build, made, instance, rows)
@@ -149,8 +150,12 @@ def _score_lines(
             elif instance.looks_at_pool or sample is None or not _can_try(instance, by_set):
                 why = "looks at the whole pool" if instance.looks_at_pool else "not tried"
                 why += ", as it asks a server" if pays(instance) else ""
-                cost = _cost(build, made, sample, (instance, _needs(instance, by_set)), due)
-                yield f"score    {instance.name}: {_count(due)} rows, {why}{cost}"
+                there = _counting(build, made, sample, instance, by_set)
+                cost = there.cost(instance.name, due)
+                if cost is not None:
+                    costs[instance.name] = cost
+                words = "" if cost is None else cost.words
+                yield f"score    {instance.name}: {_count(due)} rows, {why}{words}"
             else:
                 for needed in _needs(instance, by_set):
                     _timed(needed, sample)
@@ -159,26 +164,35 @@ def _score_lines(
                     f"score    {instance.name}: {_count(due)} rows,"
                     f" {_duration(due, seconds, sample.pool.rows)}"
                 )
+    total = in_all(costs)
+    if total is not None:
+        yield f"score    {total}"
 
 
-def _cost(
+def _counting(
     build: Build,
     made: Pool | None,
     sample: Sample | None,
-    asking: tuple[Instance, Sequence[Instance]],
-    due: int | None,
-) -> str:
-    """What a scorer's server is asked for; of a pool that is not there, by the sample's rows."""
-    instance, needed = asking
-    if made is not None:
-        job = ScoreJob(build.root, (instance,))
-        return told(instance, due, [shard for shard in made.shards if stale(job, shard)])
-    if sample is None or not pays(instance):
-        return told(instance, due, [])
-    if all(not n.looks_at_pool and n.only is None and not pays(n) for n in needed):
-        for one in needed:
-            _timed(one, sample)
-    return told(_within(instance, sample), due, sample.pool.shards)
+    instance: Instance,
+    by_set: Mapping[str, Instance],
+) -> Counting:
+    """Where it is counted what a scorer asks for: in the pool, or where that can't be, the sample.
+
+    What it needs is written for the sample, if that costs nothing.
+    """
+    job = ScoreJob(build.root, (instance,))
+    shards = [shard for shard in made.shards if stale(job, shard)] if made else []
+    there = Counting(shards, {one.name: one for one in by_set.values()})
+    if sample is None or not pays(instance) or (made and there.is_there(instance.name)):
+        return there
+    needed = _needs(instance, by_set)
+    is_free = all(not n.looks_at_pool and n.only is None and not pays(n) for n in needed)
+    for one in needed if is_free else ():
+        _timed(one, sample)
+    if made and not is_free:
+        return there
+    scorers = {name: _within(one, sample) for name, one in there.scorers.items()}
+    return Counting(sample.pool.shards, scorers)
 
 
 def _due_rows(build: Build, made: Pool | None, instance: Instance, rows: int | None) -> int | None:
@@ -212,10 +226,15 @@ def _can_try(instance: Instance, by_set: Mapping[str, Instance]) -> bool:
 def _within(instance: Instance, sample: Sample) -> Instance:
     """The instance with its columns, and those it reads, in the sample."""
     root = sample.pool.root
+    only = instance.only
+    if only is not None:
+        reads = {c: dataclasses.replace(s, root=root) for c, s in only.reads.items()}
+        only = dataclasses.replace(only, survivors_root=root, reads=reads)  # no verdicts are there
     return dataclasses.replace(
         instance,
         columns=dataclasses.replace(instance.columns, root=root),
         inputs={c: dataclasses.replace(s, root=root) for c, s in instance.inputs.items()},
+        only=only,
     )
 
 

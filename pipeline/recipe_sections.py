@@ -116,7 +116,7 @@ Only = Annotated[
     Discriminator(
         _only_kind,
         custom_error_type="expected",
-        custom_error_message="a condition or {survivors_of: STEP}, which may have a `where:`",
+        custom_error_message="a condition or {survivors_of: STEP}",
     ),
 ]
 

@@ -66,17 +66,26 @@ class Resolved:
         return found
 
     @property
-    def about(self) -> dict[str, str]:
-        """For each column with a value per caption of a column, that column of captions."""
-        found: dict[str, str] = {}
+    def about(self) -> dict[str, str | None]:
+        """For each column with a value per caption of a column, that column of captions.
+
+        None for lists about a picture or one text of it, as vectors are: no captions were read.
+        """
+        found: dict[str, str | None] = {}
+        known = self.types
         for instance in self.instances:
             names = instance.columns.schema.names
+            reads = instance.scorer.reads
             if isinstance(instance.scorer, EachCaption):
                 found |= dict.fromkeys(names, instance.scorer.column)
             elif CAPTIONS in instance.scorer.writes.names:  # one that writes scores beside captions
                 own, types = instance.renames[CAPTIONS], instance.columns.schema.types
                 lists = (n for n, t in zip(names, types, strict=True) if pa.types.is_list(t))
                 found |= {name: own for name in lists if name != own}
+            elif instance.reads_pixels and not any(
+                is_captions(known[n]) for n in reads if n in known
+            ):
+                found |= dict.fromkeys(names)
         return found
 
     def passes(self) -> Iterator[tuple[Instance, ...]]:

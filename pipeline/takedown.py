@@ -81,7 +81,7 @@ def run(build: Build, wanted: Sequence[Entry], erase: bool) -> Iterator[str]:
     taken = takedown_match.bring_up(build, made)
     yield _told(build, made.rows, taken)
     if erase and taken is not None:
-        _clear_output(build.out)
+        _clear_output(build.out, before.exported)
         erasing.erase(made)
         yield (
             f"erased: {len(record.tombstones(build.root)):,} rows of the pool by now; other outputs"
@@ -127,9 +127,12 @@ def _before(out: str) -> Before:
     return before
 
 
-def _clear_output(out: str) -> None:
-    """Remove what holds captions or pictures of rows; the build makes it again."""
-    if storage.exists(storage.join(out, "shards")):
+def _clear_output(out: str, is_ours: bool) -> None:
+    """Remove what holds captions or pictures of rows; the build makes it again.
+
+    `is_ours`: an export was there when this takedown began, whose manifest may be gone by now.
+    """
+    if not is_ours and storage.exists(storage.join(out, "shards")):
         refuse_foreign_shards(out)
     storage.remove(manifest_path(out))
     for name in ("shards", report.FILE, "work"):

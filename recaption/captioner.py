@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from filters import estimates, judging, mllm
-from filters.estimates import Estimate
+from filters.estimates import Estimate, Given, Held
 from filters.judging import Pixels
 from filters.sampling import Writing, seed_of
 from filters.served import Server
@@ -158,6 +158,11 @@ class Captioner:
         return Estimate(
             each * len(words), each * sum(seen + hint + n for n in words), each * sum(limits)
         )
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held:
+        """Captions of so many rows, and their tokens: of JSON as many as it has fields."""
+        texts = sum(len(task.schema or (task.kind,)) for task in self._tasks)
+        return rows * self.samples * texts, self.estimate(rows).answer_tokens
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         hints = self._hints(batch)

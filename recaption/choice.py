@@ -10,6 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
+from filters import estimates
+from filters.estimates import Given, Held
 from filters.sampling import seed_of
 from recaption import captions
 from recaption.captions import Row
@@ -70,6 +72,10 @@ class BestCaption:
         if self.keep == BEST:
             return captions.WRITES
         return pa.schema([*captions.WRITES, pa.field(SCORES, pa.list_(pa.float32()))])
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """No other captions than it is given."""
+        return estimates.together(given, self.of)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch[self.of[0]])
@@ -149,6 +155,10 @@ class Mixed:
         """Columns that may be NULL: the other side stands then."""
         return (self.raw, self.synthetic)
 
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """No other captions than it is given."""
+        return estimates.together(given, self.reads[1:])
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         columns = (batch[name] for name in self.reads)
         return {captions.COLUMN: [self._one(*row) for row in zip(*columns, strict=True)]}
@@ -194,6 +204,10 @@ class FirstText:
     def may_lack(self) -> tuple[str, ...]:
         """Columns that may be NULL: the next one is looked at."""
         return self.reads
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """No other texts than it is given."""
+        return estimates.together(given, self.reads)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         rows = zip(*(batch[name] for name in self.reads), strict=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from filters import names, vocabulary
 from filters.caption import is_boilerplate, words
 
+VERSION = 2  # "Not 3" and "but 4" name nothing
 _LONGEST = 2000  # characters of a text that are looked at
 _NOISE = re.compile(
     r"(?:https?://|www\.)\S+|(?<!\S)\S+@\S+\.\S+"  # from where a run begins: else it is cubic
@@ -93,7 +94,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
     """Places of what may be a name or number; they may overlap."""
     persons = [(start, _whole_end(text, end)) for start, end in names.find_names(text)]
     yield from persons
-    yield from (m.span() for m in _NUMBER.finditer(text) if not _is_small_number(m[0]))
+    yield from _numbers(text)
     yield from (match.span() for match in _ACRONYM.finditer(text) if not _is_loud(text))
     titled = [place for place in _segments(text) if _is_titled(text[slice(*place)])]
     for start, end in titled:
@@ -114,7 +115,7 @@ def _names_in(
         if start <= first and after is not None and after.end() < end:
             yield from _names_in(text, after.end(), end, persons)
             end = last
-    if start >= end or _is_common(text[start:end]):
+    if start >= end or _is_common(text[start:end]) or _is_count(text[start:end]):
         return
     if _STARTS.search(text[:start]) is not None:
         start = _beginning(text, start, end)
@@ -151,10 +152,20 @@ _PARTICLES = frozenset(
 )
 
 
+def _numbers(text: str) -> Iterator[tuple[int, int]]:
+    """Places of dates, sizes, and numbers with the word before them, or else the one after."""
+    for match in _NUMBER.finditer(text):
+        before, _, after = match[0].partition(" ")
+        is_beside = before.casefold() in _BESIDE_NUMBERS
+        found = _NUMBER.match(text, match.end() - len(after)) if is_beside else match
+        if found is not None and not _is_small_number(found[0]):
+            yield found.span()
+
+
 def _is_small_number(said: str) -> bool:
     """Whether it is a number beside a word that says nothing: `at 74`, `7 of`."""
     parts = said.casefold().split()
-    return len(parts) == 2 and any(part in _SMALL for part in parts)
+    return len(parts) == 2 and any(part in _NO_NAMES for part in parts)
 
 
 _SMALL = frozenset(
@@ -166,6 +177,29 @@ _SMALL = frozenset(
         " auf im am zu der die das à au aux du des un une con por para del el los las",
     )
 )
+
+
+_NEGATING = frozenset(("not", "nor", "neither", "no", "never"))
+# Other words beside a number that are part of no name, as in "but 4 dogs" and "almost 50 km".
+_BESIDE_NUMBERS = frozenset(
+    re.findall(
+        r"\w+",
+        "but either so yes then there here some any all both every each these those such which what"
+        " who where when while if though because again too also even still ever already yet very"
+        " more most less least fewer many much few several other others another same has have had"
+        " do does did been being can could would shall should must might it they we you he she"
+        " nearly almost roughly approximately exactly over within without above below between"
+        " behind past last next first",
+    )
+)
+_NO_NAMES = _SMALL | _NEGATING | _BESIDE_NUMBERS
+
+
+def _is_count(run: str) -> bool:
+    """Whether a run is a number beside such words, whose capital begins a sentence."""
+    parts = run.casefold().split()
+    others = [part for part in parts if not part[0].isdigit()]
+    return len(others) < len(parts) and _NO_NAMES.issuperset(others)
 
 
 def _segments(text: str) -> list[tuple[int, int]]:
@@ -183,9 +217,9 @@ _FIRST_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a an the this that these those my our his her its their in on at from with for of and or"
-        " but when where while after before during new old young little big small red blue green"
-        " black white view photo photograph picture image portrait painting drawing sketch poster"
-        " logo cartoon map sign how why what who free best top",
+        " but not nor neither when where while after before during new old young little big small"
+        " red blue green black white view photo photograph picture image portrait painting drawing"
+        " sketch poster logo cartoon map sign how why what who free best top",
     )
 )
 

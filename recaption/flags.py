@@ -12,6 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import pyarrow as pa
 
 from filters import caption as caption_rules
+from filters import estimates
+from filters.estimates import Given, Held
 from filters.language import Language
 from filters.profanity import Profanity
 from recaption import captions, flag_words, languages, sentences
@@ -115,6 +117,10 @@ class CaptionFlags:
     @property
     def weights_digest(self) -> str:
         return Language().weights_digest
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """As many captions as it is given."""
+        return estimates.together(given, [self.of])
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         raws = [()] * len(batch[self.of]) if self.raw is None else batch[self.raw]

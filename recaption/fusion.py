@@ -1,8 +1,8 @@
 """One caption out of what the web says of a picture, what a model wrote, and what experts found.
 
-By rules, without a model, or by an LLM whose text is taken only if it passes checks: else the
-better of its parents stands, and is flagged. Rules say nothing that no parent said; what a model
-adds is limited in length alone.
+By rules, without a model, or by an LLM whose text is taken only if it passes checks: else a parent
+stands, or what rules make of both, and is flagged. Rules say nothing that no parent said; what a
+model adds of its own is flagged, and limited.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import foreign, judging, mllm, names, vocabulary
-from filters.estimates import Estimate
+from filters import estimates, foreign, judging, mllm, names, vocabulary
+from filters.estimates import Estimate, Given, Held
 from filters.served import Server
 from recaption import (
     asking,
@@ -32,9 +32,11 @@ from recaption.fusion_parents import Columns, Parents, is_above, parents_of, sco
 from recaption.fusion_rules import Bounds
 
 RULES, LLM = "rules", "llm"
-FALLBACK, SINGLE = "fallback", "single"
-"""Flags: the fused text was not taken; there was one parent, and nothing to fuse it with."""
-_RULES = "fuse-rules/2"  # names are whole, things of a detector
+FALLBACK, SINGLE, ADDED = "fallback", "single", "added"
+"""Flags: the fused text was not taken; there was one parent, and nothing to fuse it with; a model
+said something of its own."""
+_RULES = "fuse-rules/3"  # a number beside "not" or "but" is no name
+_OF_OBJECTS = 8 * fusion_rules.MOST  # tokens of what a detector names, which are few words each
 _OF_LLM = ("revision", "precision", "rows", "text_tokens", "max_tokens")
 
 
@@ -63,8 +65,12 @@ class Fusion:
     says at least the share `names` of what the raw text names, and `words` of the synthetic one's
     words of weight (of languages written with spaces). Otherwise the better parent stands, by
     `scores`, columns of the raw and the synthetic text's scores, else the synthetic one, flagged
-    `fallback` and `cut`, `empty`, `long`, `lost_names` or `lost_words`. With one parent alone it
-    stands, flagged `single`; without any there is no caption.
+    `fallback` and `cut`, `empty`, `long`, `lost_names` or `lost_words`. An answer with words of
+    weight or numbers that neither text nor any expert has, in some form, is flagged `added`; if
+    these are more than the share `added` of its own, the text by rules stands in its place (or the
+    raw text, by `scores`), flagged `fallback` and `added`. It is words that are compared, no
+    meanings: a paraphrase is flagged, and so is what was translated. Not of languages without
+    spaces. With one parent alone it stands, flagged `single`; without any there is no caption.
     """
 
     synthetic: str
@@ -78,6 +84,7 @@ class Fusion:
     longer: float = 2.0
     names: float = 0.5
     words: float = 0.5
+    added: float = 0.2
     model: str | None = None
     revision: str | None = None
     server: Server | Mapping[str, Any] | None = None
@@ -88,7 +95,7 @@ class Fusion:
     rows: int = 8
     batch_size: int | None = None
     max_side: ClassVar[int] = 28  # no picture is shown
-    version: ClassVar[int] = 4  # a thing that lacks its name, score or box is none
+    version: ClassVar[int] = 5  # what a model adds is flagged; "not 3" is no name
     needs: ClassVar[dict[str, str]] = {
         "synthetic": "text",
         "raw": "text",
@@ -105,8 +112,8 @@ class Fusion:
         object.__setattr__(self, "experts", _settled(self.experts))
         if len(self.scores) not in (0, 2):
             raise ValueError("scores are two columns: of the raw text and of the synthetic one")
-        if self.longer < 1 or not (0 <= self.names <= 1 and 0 <= self.words <= 1):
-            raise ValueError("longer must be at least 1, names and words from 0 to 1")
+        if self.longer < 1 or not all(0 <= n <= 1 for n in (self.names, self.words, self.added)):
+            raise ValueError("longer must be at least 1, names, words and added from 0 to 1")
         languages.language(self.language)  # raises for one that is not known
         if self.text_tokens < 32 or self.max_tokens < 1:
             raise ValueError("text_tokens must be at least 32, max_tokens at least 1")
@@ -175,6 +182,16 @@ class Fusion:
         prompt = len(self._prompt.text) // 4 + 16 + self.text_tokens
         return Estimate(rows, rows * prompt, rows * self.max_tokens)
 
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """A text for each row, at most with all that its parents say and that a model may write."""
+        listed = [*self._labels, *([] if self.concepts is None else [self.concepts])]
+        held = estimates.together(given, [self.synthetic, self.raw, *listed])
+        if held is None:
+            return None
+        written = LABELS * (2 + len(listed)) + (0 if self.objects is None else _OF_OBJECTS)
+        written += self.max_tokens if self.by == LLM else 0
+        return rows, held[1] + rows * written
+
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         columns = self._columns
         parents = [parents_of(batch, place, columns) for place in range(len(batch[self.raw]))]
@@ -213,13 +230,25 @@ class Fusion:
             text, flags = cut_off.ended(text, self.language)
         problem = fusion_rules.problem_of(text, raw, synthetic, self._bounds)
         problem = cut_off.CUT if cut_off.CUT in flags else problem if text else "empty"
-        if problem is None:
+        share = 0.0 if problem else self._share_added(text, given)
+        if problem is None and share <= self.added:
+            flags += (ADDED,) if share else ()
             row = captions.flagged(self._row(text, given, self._prompt.label, one), *flags)
             return [self._enriched(row, given)]
         is_raw = len(scores) == 2 and is_above(*scores)
         parent = given.raw if is_raw else given.synthetic
+        if problem is None and not is_raw:
+            parent = self._by_rules(given)
         assert parent is not None
-        return [self._enriched(captions.flagged(parent, FALLBACK, problem), given)]
+        return [self._enriched(captions.flagged(parent, FALLBACK, problem or ADDED), given)]
+
+    def _share_added(self, text: str, given: Parents) -> float:
+        """How much of what a model wrote is said by no text and no expert."""
+        if not languages.language(self.language).has_words:
+            return 0.0
+        listed = [one for entries in given.listed.values() for one in entries]
+        parents = " ".join([given.text("raw"), given.text("synthetic"), *listed])
+        return fusion_rules.added(text, parents).share or 0.0
 
     def _by_rules(self, given: Parents) -> Row:
         """The synthetic caption, as it is where there is nothing to add, else with its flags."""
@@ -270,7 +299,7 @@ class Fusion:
 
     @property
     def _bounds(self) -> Bounds:
-        return Bounds(self.longer, self.names, self.words)
+        return Bounds(self.longer, self.names, self.words, self.added)
 
     @property
     def _prompt(self) -> prompts.Prompt:

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from filters import estimates, mllm, vocabulary
+from filters import estimates, mllm
 from filters.estimates import NOTHING, Estimate
 from filters.sampling import Writing
 from filters.served import Server
-from recaption import asking, fusion_rules, nouns, prompts
+from recaption import asking, entities, fusion_rules, nouns, prompts
 from recaption.asking import Ask, Said, Writer
 from recaption.captions import Caption, Row
-from recaption.entities import entities, said_words, says
+from recaption.entities import says
 from recaption.flags import CaptionFlags
 
 REWRITTEN = "rewritten"
 """The origin of a caption that a model made of another one by leaving something out."""
 _LABELS = 24  # tokens of what is written around the names of things
 _KEPT = 0.6  # of the words of weight that say nothing of what is to be left out
-_OWN = 0.8  # of the words of weight of an answer: those that the caption has, too
+_FOREIGN = 0.2  # of the words of weight of an answer: those that the caption has not
 _MARKS = str.maketrans("", "", '"“”„«»‘')
 _NOTHING = "nothing"  # what a model is to reply where nothing is left
 _FLAGS = CaptionFlags(
@@ -66,7 +66,8 @@ class Rewriter:
     def identity(self) -> dict[str, Any]:
         prompt = prompts.REWRITE
         asked = [prompt.label, prompt.text, self.text_tokens, self.max_tokens, mllm.PLAIN]
-        return {**self.writer.identity, "asked": asked, "flags": _FLAGS.identity}
+        checks = {"flags": _FLAGS.identity, "names": entities.VERSION}
+        return {**self.writer.identity, "asked": asked, **checks}
 
     def estimate(self, rows: int) -> Estimate:
         """One request a row, as if each had one caption to write again; see `captioner`."""
@@ -150,28 +151,20 @@ def problem_of(text: str, wanted: Wanted) -> str | None:
     things = nouns.find(text if has_quotes else text.translate(_MARKS))
     if set(things) & set(wanted.things):
         return "still"
-    own = _own(text, before)
-    if own is None:
+    foreign = fusion_rules.foreign(text, before).share
+    if foreign is None:
         return "empty"
-    if own < _OWN or _adds(text, things, before):
+    if foreign > _FOREIGN or _adds(text, things, before):
         return "added"
     share = fusion_rules.kept_words(wanted.kept, text)
     return "lost" if share is not None and share < _KEPT else None
-
-
-def _own(text: str, before: str) -> float | None:
-    """The share of a text's words of weight that another has in some form; None if it has none."""
-    found = vocabulary.content_words(text, 64)
-    known = [word for word in said_words(before) if len(word) > 2]
-    share = [any(w.startswith(k) or k.startswith(w[:5]) for k in known) for w in found]
-    return sum(share) / len(share) if share else None
 
 
 def _adds(text: str, things: Sequence[str], before: str) -> bool:
     """Whether a text names something that another one does not."""
     known = {kind for thing in nouns.find(before) for kind in nouns.kinds_of(thing)}
     new = [thing for thing in things if thing not in known]
-    return not all(says(before, one) for one in [*new, *entities(text)])
+    return not all(says(before, one) for one in [*new, *entities.entities(text)])
 
 
 def mended(original: Row, rewritten: Row, kind: str) -> Row:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from filters import served
-from filters.estimates import Estimate
+from filters.estimates import BYTES, Estimate, Held
 from filters.mllm import PLAIN, plain_text
 from filters.served import Answer, BadAnswer, Request, ServedError, Server
 from filters.served_kinds import after_thinking
@@ -78,6 +78,19 @@ class ServedTranslator:
             len(requests),
             sum(request.tokens_in for request in requests),
             sum(request.max_tokens for request in requests),
+        )
+
+    def cost_within(self, held: Held, pairs: Sequence[tuple[Language, Language]]) -> Estimate:
+        """What so many texts of so many tokens together cost at most, each once for each pair.
+
+        Terms of a glossary are left out.
+        """
+        texts, tokens = held
+        bare = [self.request("", *pair) for pair in pairs]
+        return Estimate(
+            len(bare) * texts,
+            len(bare) * tokens + texts * sum(request.tokens_in for request in bare),
+            len(bare) * tokens * BYTES + texts * sum(request.max_tokens for request in bare),
         )
 
     def request(self, text: str, source: Language, target: Language) -> Request:

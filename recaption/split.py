@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from filters import estimates
 from filters.caption import words
+from filters.estimates import Given, Held
 from recaption import captions, sentences
 from recaption.captions import Row
 
@@ -51,6 +53,14 @@ class SplitCaptions:
         """What decides about the values: the parameters, and the rules they are for."""
         own = {name: getattr(self, name) for name in ("of", "least_words", "most_words", "most")}
         return {**own, "sentences": sentences.VERSION}
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """The sentences of what it is given, each of at least so many tokens."""
+        held = given.get(self.of)
+        if held is None:
+            return None
+        found = estimates.sentences(held, sentence)
+        return found if self.most is None else min(found, rows * self.most), held[1]
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         return {captions.COLUMN: [self._sentences(value) for value in batch[self.of]]}

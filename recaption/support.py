@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from filters import foreign, judging, vocabulary
 from filters.clip import EMBEDDED, ClipScore, Floats, clip_of
-from filters.estimates import NOTHING, Estimate
+from filters.estimates import NOTHING, Estimate, Given, Held
 from filters.served import Server
 from recaption import captions, classes, rewriting, sentences
 from recaption.asking import Writer
@@ -133,6 +133,11 @@ class Supported:
     def estimate(self, rows: int) -> Estimate:
         """What so many rows would cost if each had one caption to rewrite; see `captioner`."""
         return NOTHING if self.mend != REWRITE else self._rewriter.estimate(rows)
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """What it is given, and a copy of each caption that is no longer."""
+        held, copies = given.get(self.of), 1 if self.mend is None else 2
+        return None if held is None else (copies * held[0], copies * held[1])
 
     def prepare(self) -> None:
         """Load the weights. Raises when they are missing, damaged or not those meant."""

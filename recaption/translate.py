@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters import clip_weights, embedded, estimates, judging, served
-from filters.estimates import Estimate
+from filters.estimates import Estimate, Held
 from filters.served import Server
 from recaption import (
     captions,
@@ -203,6 +203,26 @@ class Translate:
         if self.round_trip:
             asked += [(part, target, source) for part, source, target in asked]
         return engine.cost(asked)
+
+    def estimate_within(self, given: estimates.Given, sentence: int) -> Estimate | None:
+        """The same of texts that are not there yet: each in all languages, also in its own.
+
+        A sentence has at least so many tokens; None where nothing is known of the texts.
+        """
+        engine, held = self._way.engine, given.get(self.of)
+        if not isinstance(engine, served_translator.ServedTranslator):
+            return estimates.NOTHING
+        if held is None:
+            return None
+        parts = estimates.sentences(held, sentence) if self.sentences else held[0]
+        pairs = [(self._source or language("en"), target) for target in self._targets]
+        pairs += [pair[::-1] for pair in pairs] if self.round_trip else []
+        return engine.cost_within((parts, held[1]), pairs)
+
+    def writes_at_most(self, rows: int, given: estimates.Given, sentence: int) -> Held | None:
+        """Each text in each language, taken to be as long there."""
+        held = given.get(self.of)
+        return None if held is None else (len(self.to) * held[0], len(self.to) * held[1])
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         given = self._given_rows(batch)

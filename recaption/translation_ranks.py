@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from filters import estimates
+from filters.estimates import Given, Held
 from filters.vectors import Doubles, Fitted
 from recaption import captions
 from recaption.captions import Row, flagged
@@ -107,6 +109,10 @@ class TranslationRanks:
             if not np.isnan(means).all():
                 learnt[name] = _points(means[~np.isnan(means)])
         return learnt
+
+    def writes_at_most(self, rows: int, given: Given, sentence: int) -> Held | None:
+        """As many captions as it is given."""
+        return estimates.together(given, [self.of])
 
     def __call__(self, batch: dict[str, list[Any]], fitted: Fitted) -> dict[str, list[Any]]:
         counts = [len(row) for row in batch[self.of]]

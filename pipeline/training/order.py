@@ -19,6 +19,7 @@ from itertools import accumulate, cycle
 from pipeline import storage
 from pipeline.errors import CurationError, DamagedFile
 from pipeline.keys import draw_bits
+from pipeline.training.parameters import check_whole
 
 VERSION = 2  # raise it when the same seed would give another order
 DROP, WRAP = "drop", "wrap"
@@ -43,8 +44,8 @@ class Order:
     uneven: str = DROP
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.shuffle < 0:
-            raise ValueError("batch_size must be at least 1, and shuffle at least 0")
+        check_whole(1, batch_size=self.batch_size)
+        check_whole(0, shuffle=self.shuffle)
         if self.uneven not in (DROP, WRAP):
             raise ValueError(f"uneven {self.uneven!r}: it is {DROP} or {WRAP}")
 
@@ -62,7 +63,9 @@ class Place:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.world or self.workers < 0:
+        check_whole(0, rank=self.rank, workers=self.workers)
+        check_whole(1, world=self.world)
+        if self.rank >= self.world:
             raise ValueError(f"rank {self.rank} of {self.world} with {self.workers} workers")
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pipeline.texts import NOTES
+from pipeline.training.parameters import check_names, check_weights, check_whole
 
 _Item = TypeVar("_Item")
 Dice = Callable[[str], float]
@@ -69,9 +70,9 @@ class Drawn:
     unflagged: bool = False
 
     def __post_init__(self) -> None:
-        for weights in (self.names, *([] if self.languages is None else [self.languages])):
-            if not weights or not all(0 <= weight < float("inf") for weight in weights.values()):
-                raise ValueError(f"weights {dict(weights)}: there must be some, none below 0")
+        check_weights(self.names)
+        if self.languages is not None:
+            check_weights(self.languages)
 
     @property
     def places(self) -> int:
@@ -110,8 +111,8 @@ class SubCaptions:
     unflagged: bool = False
 
     def __post_init__(self) -> None:
-        if self.k < 1 or not self.of or isinstance(self.of, str):
-            raise ValueError("k must be at least 1, and `of` some names")
+        check_whole(1, k=self.k)
+        check_names("of", self.of)
 
     @property
     def places(self) -> int:
@@ -143,13 +144,16 @@ class Languages:
     unflagged: bool = False
 
     def __post_init__(self) -> None:
+        check_names("languages", self.languages)
         most = len(set(self.languages))
-        if isinstance(self.languages, str) or not most or most < len(self.languages):
+        if most < len(self.languages):
             raise ValueError(f"languages {self.languages!r} must be some tags, each once")
-        if self.k is not None and not 1 <= self.k <= most:
-            raise ValueError(f"k {self.k} must be between 1 and {most}")
-        if isinstance(self.of, str):
-            raise ValueError(f"of {self.of!r} must be some names")
+        if self.k is not None:
+            check_whole(1, k=self.k)
+            if self.k > most:
+                raise ValueError(f"k {self.k} must be at most {most}, as there are languages")
+        if self.of is not None:
+            check_names("of", self.of)
 
     @property
     def places(self) -> int:
@@ -183,8 +187,7 @@ class Slots:
     unflagged: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.names, str) or not self.names:
-            raise ValueError(f"names {self.names!r} must be some names")
+        check_names("names", self.names)
 
     @property
     def places(self) -> int:

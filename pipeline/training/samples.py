@@ -19,6 +19,7 @@ from PIL import Image
 from pipeline import decoding
 from pipeline.errors import CurationError
 from pipeline.keys import draw, draw_bits
+from pipeline.training.parameters import check_names, check_whole
 from pipeline.training.plans import Dice, Plan, Text, shuffled, texts_of
 from pipeline.training.reading import Members
 
@@ -43,10 +44,10 @@ class Regions:
     of: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.least_px < 0:
-            raise ValueError("most must be at least 1, and least_px at least 0")
-        if isinstance(self.of, str):
-            raise ValueError(f"of {self.of!r} must be some names")
+        check_whole(1, most=self.most)
+        check_whole(0, least_px=self.least_px)
+        if self.of is not None:
+            check_names("of", self.of)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ class Pairs:
     weights: tuple[str, ...] = ()
     regions: Regions | None = None
     at_least: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights:
+            check_names("weights", self.weights)
+        if self.at_least is not None:
+            check_whole(1, at_least=self.at_least)
 
 
 class BoxText(NamedTuple):

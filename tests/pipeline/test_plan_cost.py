@@ -79,12 +79,11 @@ def test_what_is_limited_to_a_condition_counts_those_it_is_asked_for(texts, tmp_
     assert "if all are asked" in planned(build, tmp_path, unknown)
 
 
-def test_what_reads_a_column_that_is_not_there_is_counted_later(texts, tmp_path):
+def test_what_reads_a_column_that_is_not_there_is_bounded(texts, tmp_path):
     chain = TRANSLATED + f"  back: {{scorer: translate, of: es, to: en, {SERVED}}}\n"
     text = planned(texts[0], tmp_path, chain)
-    assert "back: 17 rows, not tried, as it asks a server; what it costs is counted when es is" in (
-        text
-    )
+    assert "back: 17 rows, not tried, as it asks a server; at most" in text
+    assert ", with es as long as may be" in text
 
 
 @dataclass(frozen=True)

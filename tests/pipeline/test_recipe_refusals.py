@@ -133,6 +133,10 @@ def test_wrong_sources(text, message):
             "1:37: score.clip.only.survivors_of: unknown step 'unique'; none is known here",
         ),
         (
+            "{clip: {only: {where: width > 9}}}",
+            "1:16: score.clip.only: the key 'survivors_of' is missing",
+        ),
+        (
             "\n  clip:\n    only:\n    model: ~\n",
             "3:5: score.clip.only: nothing follows; give a value or remove the key",
         ),

@@ -33,6 +33,7 @@ score:
   image: {}
   l14: {scorer: clip, model: L, columns: {clip_score: l14_score}, only: short_side >= 200}
   dear: {scorer: "package.module:Class", threshold: ~, only: {survivors_of: unique}}
+  both: {scorer: clip, only: {survivors_of: unique, where: width > 9}}
 select:
   - readable: {where: width is not null}
   - unique: {one_per: dup_group, best: clip_score, max_drop: 0.9}

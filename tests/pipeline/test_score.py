@@ -184,6 +184,28 @@ def test_only_survivors_of_a_step(make_build):
     assert build.select().summary["kept"] == 10
 
 
+def test_only_survivors_for_which_a_condition_holds(make_build):
+    """It is tried on survivors alone: others have no digit there, and the cast would fail."""
+    digit = "cast(substr(caption, 16, 1) as int)"
+    steps = "  - digit: {where: caption_chars = 22}\n"
+    score = "  caption: {}\n"
+    for limit in (4, 7):
+        only = f'only: {{survivors_of: digit, where: "{digit} < {limit}"}}'
+        name = f"area_{limit}"
+        score += mine("Area", f", columns: {{area: {name}}}, {only}", name=name)
+    build = make_build(recipe(score, steps), after="ingest")
+    build.score()
+    for limit in (4, 7):
+        asked = {k for k, value in column(build, f"area_{limit}").items() if value is not None}
+        assert asked == {f"0{i}.jpg" for i in range(limit)}
+    only = [one.only for one in build.resolve(build.open_pool())[0].instances[1:]]
+    assert len({one.survivors for one in only}) == 1
+    assert len({one.digest for one in only}) == 2
+    wrong = recipe(score.replace("caption, 16", "captoin, 16"), steps)
+    with pytest.raises(RecipeError, match="unknown column 'captoin'"):
+        make_build(wrong).resolve()
+
+
 @pytest.mark.parametrize(
     ("score", "message"),
     [

@@ -214,6 +214,33 @@ def test_killed_at_every_file_and_run_again(before: Path, erased: Path, tmp_path
     assert at > 12
 
 
+class Killed(BaseException):
+    """An end at a place of our choice."""
+
+
+@pytest.mark.slow
+def test_an_end_behind_the_manifest_is_gone_on_with(
+    before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(before, tmp_path / "copy")
+    out = tmp_path / "copy" / "out"
+    remove = storage.remove
+
+    def removed(path: str) -> None:
+        if path.endswith("/shards"):
+            raise Killed
+        remove(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "remove", removed)
+        with pytest.raises(Killed):
+            take_down(out, LIST, "--erase")
+    assert (out / "shards").exists()
+    assert not (out / "shards" / "manifest.json").exists()
+    take_down(out, LIST, "--erase")
+    done("verify", "--out", out)
+
+
 @pytest.mark.slow
 def test_the_whole_verb_killed_at_random_moments_and_run_again(
     before: Path, erased: Path, tmp_path: Path

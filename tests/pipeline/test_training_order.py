@@ -198,7 +198,9 @@ def test_what_is_no_export_is_refused(tmp_path):
         (lambda: Order(1, -1), "shuffle"),
         (lambda: Order(uneven="pad"), "it is drop or wrap"),
         (lambda: Place(2, 2), "rank 2 of 2"),
-        (lambda: Place(0, 1, -1), "-1 workers"),
+        (lambda: Place(0, 1, -1), "workers must be a whole number"),
+        (lambda: Order(2.5), "batch_size must be a whole number"),
+        (lambda: Place("0", 1), "rank must be a whole number"),
     ],
 )
 def test_wrong_orders_are_refused(make, problem):

@@ -2,11 +2,12 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from pipeline.keys import draw
 from pipeline.training.plans import Drawn, Languages, Slots, SubCaptions, Text, closest, texts_of
-from pipeline.training.samples import Regions
+from pipeline.training.samples import Pairs, Regions
 from tests.pipeline.training_exports import caption
 
 TEXTS = [
@@ -163,7 +164,27 @@ def test_texts_are_members_and_captions_but_those_of_regions():
         lambda: Drawn({"txt": -1}),
         lambda: Drawn({"txt": float("nan")}),
         lambda: Drawn({"txt": 1}, {}),
+        lambda: Drawn("txt"),
+        lambda: Drawn(("txt", "long")),
+        lambda: Drawn({"txt": "1"}),
+        lambda: Drawn({"txt": None}),
+        lambda: Drawn({1: 1}),
+        lambda: Drawn({"txt": 1}, "en"),
         lambda: SubCaptions(0),
+        lambda: SubCaptions(k=1.5),
+        lambda: SubCaptions(k="2"),
+        lambda: SubCaptions(k=True),
+        lambda: SubCaptions(of=()),
+        lambda: SubCaptions(of=(1,)),
+        lambda: SubCaptions(of={"sentence": 1}),
+        lambda: Languages(()),
+        lambda: Languages(("en", "es"), k=1.0),
+        lambda: Languages(7),
+        lambda: Regions(most=2.5),
+        lambda: Regions(least_px=-1),
+        lambda: Regions(of=()),
+        lambda: Pairs(Drawn({"txt": 1}), len, weights="alip_sample_weight"),
+        lambda: Pairs(Drawn({"txt": 1}), len, at_least=0),
         lambda: SubCaptions(of="sentence"),
         lambda: Languages("en"),
         lambda: Languages(("en", "en")),
@@ -175,5 +196,10 @@ def test_texts_are_members_and_captions_but_those_of_regions():
     ],
 )
 def test_wrong_plans_are_refused(make):
-    with pytest.raises(ValueError, match=r"must|weights"):
+    with pytest.raises(ValueError, match="must"):
         make()
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert SubCaptions(np.int64(2)).places == 3
+    assert Drawn({"txt": np.float32(0.5)}).places == 1

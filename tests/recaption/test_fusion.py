@@ -40,7 +40,7 @@ def test_rules_add_what_the_text_names():
             f"{SEEN.text} The text beside it names: Ada Lovelace, London, 1843.",
             "en",
             captions.FUSED,
-            prompt="fuse-rules/2",
+            prompt="fuse-rules/3",
         ).row
     ]
     assert retained(RAW, row[0]["text"]) == 1.0
@@ -269,6 +269,7 @@ def test_a_model_of_text_sees_no_pictures(tmp_path):
         ({"scores": ("one",)}, "two columns"),
         ({"longer": 0.5}, "longer must be"),
         ({"names": 2.0}, "from 0 to 1"),
+        ({"added": -0.1}, "from 0 to 1"),
         ({"text_tokens": 3}, "at least 32"),
     ],
 )

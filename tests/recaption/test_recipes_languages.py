@@ -68,6 +68,9 @@ def test_multilingual_with_a_model_has_nine(make_build: MakeBuild, tmp_path: Pat
         assert all(c.get("flags") for c in told(sample, "translated"))  # random words
 
 
+REACHED = ("kept", "bilingual")
+
+
 def test_bilingual_pairs_are_described_and_translated_in_both(
     make_build: MakeBuild, tmp_path: Path
 ) -> None:
@@ -98,6 +101,8 @@ def test_bilingual_pairs_are_described_and_translated_in_both(
     assert wrong
     assert all(flags == ["wrong_language"] for flags in wrong)
     assert len(found) == asked - len(wrong)
+    dropped = [s for v, *s in verdicts_with(build, "raw_zh", "raw_en") if v not in REACHED]
+    assert dropped == [[None, None]] * len(dropped) != []
     assert {sample["texts"]["txt"] for sample in found} == {CHINESE, ENGLISH}
     for sample in found:
         assert (sample["texts"]["zh.txt"], sample["texts"]["en.txt"]) == (CHINESE, ENGLISH)
