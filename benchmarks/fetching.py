@@ -17,7 +17,7 @@ import socket
 import subprocess
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,14 +73,14 @@ ingest: {{rows_per_shard: {per_shard}}}
 
 
 @contextmanager
-def serving(photos: Path, work: Path) -> Iterator[int]:
-    """nginx over a folder at all addresses; yields its port."""
+def serving(photos: Path, work: Path, hosts: Sequence[str] = HOSTS) -> Iterator[int]:
+    """nginx over a folder at some addresses; yields its port."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((hosts[0], 0))
         port: int = free.getsockname()[1]
     folder = (work / "nginx").resolve()
     folder.mkdir()
-    listen = " ".join(f"listen {host}:{port};" for host in HOSTS)
+    listen = " ".join(f"listen {host}:{port};" for host in hosts)
     (folder / "conf").write_text(NGINX.format(folder=folder, listen=listen, root=photos.resolve()))
     process = subprocess.Popen(
         ["nginx", "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "error.log")]
@@ -88,7 +88,7 @@ def serving(photos: Path, work: Path) -> Iterator[int]:
     try:
         for _ in range(100):
             with socket.socket() as asked:
-                if not asked.connect_ex((HOSTS[-1], port)):
+                if not asked.connect_ex((hosts[-1], port)):
                     break
             time.sleep(0.05)
         yield port

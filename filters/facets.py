@@ -168,10 +168,15 @@ class Facets:
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if self._judge is not None:
-            rows, cut = self._asked(self._judge, batch)
-        else:
-            rows = self._compared(batch)
-            cut = [len(text) > TEXT_LENGTH for text in batch[self.text]]
+            return self._judged(self._judge, batch)
+        cut = [len(text) > TEXT_LENGTH for text in batch[self.text]]
+        return self._columns(self._compared(batch), cut)
+
+    def recall(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The values of rows of which a server has told all, by the names of their images."""
+        return judging.recalled(self, self._judge, batch, self._judged)
+
+    def _columns(self, rows: list[list[Any]], cut: list[bool]) -> dict[str, list[Any]]:
         columns = dict(zip(self.writes.names, zip(*rows, strict=True), strict=False))
         if not rows:
             columns = dict.fromkeys(self.writes.names, ())
@@ -195,14 +200,12 @@ class Facets:
             rows.append(_with_least([found.get(kind) for kind in QUESTIONS]))
         return rows
 
-    def _asked(
-        self, judge: Judge, batch: dict[str, list[Any]]
-    ) -> tuple[list[list[Any]], list[bool]]:
-        """The facets of each pair by a multimodal LLM, and which captions are cut."""
+    def _judged(self, judge: Judge, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The facets of each pair by a multimodal LLM."""
         texts = judge.read(batch[self.text])
         prompts = [
-            Prompt(question, text.words, image)
-            for text, image in zip(texts, batch["image"], strict=True)
+            Prompt(question, text.words, image, name=name)
+            for text, (image, name) in zip(texts, judging.pictures_of(batch), strict=True)
             if text.words
             for question in QUESTIONS.values()
         ]
@@ -211,7 +214,7 @@ class Facets:
             answered([next(answers) for _ in QUESTIONS]) if text.words else _NOT_READ
             for text in texts
         ]
-        return rows, [text.is_cut for text in texts]
+        return self._columns(rows, [text.is_cut for text in texts])
 
     @cached_property
     def _judge(self) -> Judge | None:

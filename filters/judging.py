@@ -6,9 +6,10 @@ asked for again, in other words and a bounded number of times; then it is a reas
 never an end of the run.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -32,12 +33,18 @@ NUDGES = (
     " Reply again: the answer alone, as short as it can be.",
 )
 """What a question ends with when it is asked again: greedy decoding would say the same twice."""
+_NAMED = 1  # raised when the same picture would be sent in another way
 _SHORTEST_SIDE = 32  # models cut pictures into patches of up to that many pixels
 ROWS_LOCAL, ROWS_SERVED = 8, 64
 
 Pixels = npt.NDArray[np.uint8]
 Odds = tuple[float, ...]
 Asking = Callable[[Sequence[Prompt], int | None], list[Any]]  # questions and a seed to answers
+Columns = dict[str, list[Any]]
+
+
+class NotTold(Exception):
+    """In place of an answer: it is not stored, and was not asked for."""
 
 
 class Text(NamedTuple):
@@ -51,13 +58,15 @@ class Text(NamedTuple):
 class Judge:
     """One of a local model and a server; `shape` is what a local model sees at a time.
 
-    Answers that are none are asked for again, `reasks` times at most.
+    Answers that are none are asked for again, `reasks` times at most. Where it `asks` not, a server
+    has said what is stored of it by the names of pictures, and NotTold is all else.
     """
 
     source: Source | None
     server: Server | None
     shape: Shape
     reasks: int = 0
+    asks: bool = True
 
     @property
     def device(self) -> str:
@@ -173,11 +182,23 @@ class Judge:
 
     def _ask(
         self, prompts: Sequence[Prompt], most: tuple[int, int], seed: int | None
-    ) -> list[Answer | ServedError]:
+    ) -> Sequence[Answer | ServedError | NotTold]:
         """Answers of at most so many tokens, with as many likeliest ones at each place."""
         assert self.server is not None
         more = {"max_tokens": most[0], "top_logprobs": most[1], "seed": seed}
-        return served.ask(self._requests(prompts, more), self.server)
+        names = [self._name(prompt, more) for prompt in prompts]
+        if self.asks:
+            return served.ask(self._requests(prompts, more), self.server, names)
+        known = served.recall([name for name in names if name is not None])
+        return [NotTold() if name is None else known.get(name) or NotTold() for name in names]
+
+    def _name(self, prompt: Prompt, more: Mapping[str, Any]) -> bytes | None:
+        """A digest of all that decides about an answer, by the picture's name; None without one."""
+        if prompt.name is None:
+            return None
+        assert self.server is not None
+        rest = Request(prompt.words, **more).key(self.server.model)
+        return hashlib.sha256(rest + prompt.name + f"{_NAMED} {self.shape.side}".encode()).digest()
 
     def _requests(self, prompts: Sequence[Prompt], more: Mapping[str, Any]) -> list[Request]:
         """What a server is sent; a picture that several prompts share is encoded once."""
@@ -262,6 +283,28 @@ def judge_of(scorer: Any) -> Judge:
         return Judge(None, scorer.server, shape, reasks)
     source = Source(scorer.model, scorer.revision, scorer.precision, clip_weights.best_device())
     return Judge(source, None, shape, reasks)
+
+
+def pictures_of(batch: Mapping[str, list[Any]]) -> list[tuple[Pixels | None, bytes | None]]:
+    """The picture of each row and its name, of which either may be lacking."""
+    unknown = [None] * len(next(iter(batch.values())))
+    pairs = zip(batch.get("image", unknown), batch.get("image_name", unknown), strict=True)
+    return list(pairs)
+
+
+def recalled(
+    scorer: Any, judge: Judge | None, batch: Columns, work: Callable[[Judge, Columns], Columns]
+) -> Columns:
+    """What a scorer would say of rows of which its server has told all; see `pipeline.contract`.
+
+    `work` is what it does with a judge; here that asks nobody.
+    """
+    names: list[str] = scorer.writes.names
+    if judge is None or judge.server is None:
+        return {name: [None] * len(batch["image_name"]) for name in names}
+    found = work(replace(judge, asks=False), batch)
+    first = [None if isinstance(value, NotTold) else value for value in found[names[0]]]
+    return {**found, names[0]: first}
 
 
 def odds_of(answer: Answer, words: Sequence[str]) -> Odds:

@@ -46,7 +46,8 @@ class Prompt(NamedTuple):
     """A question to the model: `template` with `text` in it, after a picture or without one.
 
     The picture is laid on a square, or made to fill a `canvas`, its width and height. `seed` is
-    for what is drawn in the answer.
+    for what is drawn in the answer. `name` stands for the picture where a server's answers are
+    looked up.
     """
 
     template: str
@@ -54,6 +55,7 @@ class Prompt(NamedTuple):
     image: Pixels | None = None
     canvas: tuple[int, int] | None = None
     seed: int = 0
+    name: bytes | None = None
 
     @property
     def words(self) -> str:

@@ -1,7 +1,7 @@
 """The four questions of MLM-Filter: a multimodal LLM gives each pair four marks.
 
 A reply without a number from 0 to 100 is a reason, not a mark. Marks of different models, or of
-other wordings, are on different scales.
+other wordings, are on different scales. Offline they come of the embedded encoder and of rules.
 """
 
 import re
@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from filters import judging
+from filters import caption_marks, embedded, estimates, judging, offline
+from filters import names as person_names
 from filters.estimates import Estimate
-from filters.judging import Judge
+from filters.judging import Judge, Pixels
 from filters.mllm import Prompt
+from filters.offline import EMBEDDED
 from filters.served import BadAnswer, Server
 from filters.unread import UNREAD
 
@@ -64,6 +66,16 @@ class MlmFilter:
     `text` is the column of captions. `mlm_truncated` says which are longer than is read:
     `text_tokens` tokens of a local model, 2000 characters for a server. Pictures have a long side
     of `max_side` pixels. A text in which nothing is read has a reason in place of marks.
+
+    With `model: embedded`, or with neither of them, it works offline, by other means than a reader
+    (`caption_marks`), and marks are on another scale than the paper's limits. `mlm_matching` is 100
+    times the probability that the caption is the picture's and no other's; it ranks as the offline
+    `unime_score` does. `mlm_detail` is how far the caption's words are seen, and the picture's
+    likeliest words said: it finds dropped details better than the cosine, and other pictures'
+    captions worse. `mlm_quality` are rules about the text, names of files to articles at the end;
+    of other pictures' captions it knows nothing (AUC .50). `mlm_understanding` counts names, years
+    and words that can't be drawn, as far as the caption matches: whether these are true nothing
+    knows, and most of what it finds is of the text.
     """
 
     model: str | None = None
@@ -85,7 +97,7 @@ class MlmFilter:
             raise ValueError(f"questions is a list of {', '.join(QUESTIONS)}")
         if len(set(self.questions)) < len(self.questions):
             raise ValueError(f"questions: one is asked twice: {list(self.questions)}")
-        judging.settle(self)
+        offline.settle(self)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -98,7 +110,7 @@ class MlmFilter:
 
     @property
     def image_request(self) -> int:
-        return self.max_side
+        return embedded.IMAGE_SIZE if self._judge is None else self.max_side
 
     @property
     def at_once(self) -> int:
@@ -106,40 +118,78 @@ class MlmFilter:
         return judging.at_once(self)
 
     @property
+    def makes_batches(self) -> bool:
+        """Whether more captions than `batch_size` do no harm."""
+        return self._judge is None
+
+    @property
     def device(self) -> str:
-        return self._judge.device
+        return "cpu" if self._judge is None else self._judge.device
 
     @property
     def identity(self) -> dict[str, Any]:
         asked = {"text": self.text, "questions": list(self.questions), "prompts": PROMPTS}
+        if self._judge is None:
+            return {**offline.identity(), "text": self.text, "questions": list(self.questions)}
         return {**self._judge.identity, **asked}
 
     @property
     def weights_digest(self) -> str | None:
+        if self._judge is None:
+            return f"{offline.weights_digest()} {person_names.digest()}"
         return self._judge.weights_digest
 
     def keep_in(self, folder: str) -> None:
         """Keep a server's answers there, so that none is asked for twice."""
-        self._judge.keep_in(folder)
+        if self._judge is not None:
+            self._judge.keep_in(folder)
 
     def prepare(self) -> None:
-        """Load a local model. Raises when it is missing, damaged or can't be asked."""
-        self._judge.prepare()
+        """Load what judges here. Raises when it is missing, damaged or can't be asked."""
+        if self._judge is None:
+            offline.prepare(self)
+        else:
+            self._judge.prepare()
 
     def estimate(self, rows: int) -> Estimate:
         """What so many rows would cost at most; see `Judge.estimate`."""
         asked = {QUESTIONS[name]: name not in _TEXT_ALONE for name in self.questions}
+        if self._judge is None:
+            return estimates.NOTHING
         return self._judge.estimate(rows, asked, _TOKENS)
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        texts = self._judge.read(batch[self.text])
-        prompts = [
-            Prompt(QUESTIONS[name], text.words, None if name in _TEXT_ALONE else image)
-            for text, image in zip(texts, batch["image"], strict=True)
-            if text.words
-            for name in self.questions
+        if self._judge is None:
+            return self._compared(batch["image"], batch[self.text])
+        return self._judged(self._judge, batch)
+
+    def recall(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The values of rows of which a server has told all, by the names of their images."""
+        return judging.recalled(self, self._judge, batch, self._judged)
+
+    def _compared(self, images: list[Any], texts: list[str]) -> dict[str, list[Any]]:
+        """The marks by the embedded encoder and by rules."""
+        unread = [UNREAD, *[None] * (len(self.questions) - 1)]
+        rows = [
+            unread
+            if said is None
+            else [caption_marks.mark(name, seen, said) for name in self.questions]
+            for seen, said in offline.pairs(images, texts)
         ]
-        replies = iter(self._judge.replies(prompts, _TOKENS, mark_of))
+        columns = {
+            f"mlm_{name}": [row[place] for row in rows] for place, name in enumerate(self.questions)
+        }
+        return {**columns, "mlm_truncated": offline.are_cut(texts)}
+
+    def _judged(self, judge: Judge, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        texts = judge.read(batch[self.text])
+        prompts = [
+            _question(asked, text.words, *picture)
+            for text, picture in zip(texts, judging.pictures_of(batch), strict=True)
+            if text.words
+            for asked in self.questions
+        ]
+        replies = iter(judge.replies(prompts, _TOKENS, mark_of))
         rows = [
             marks([next(replies) if text.words else UNREAD for _ in self.questions])
             for text in texts
@@ -149,8 +199,14 @@ class MlmFilter:
         return {**columns, "mlm_truncated": [text.is_cut for text in texts]}
 
     @cached_property
-    def _judge(self) -> Judge:
-        return judging.judge_of(self)
+    def _judge(self) -> Judge | None:
+        return None if self.model == EMBEDDED else judging.judge_of(self)
+
+
+def _question(asked: str, words: str, image: Pixels | None, name: bytes | None) -> Prompt:
+    if asked in _TEXT_ALONE:  # whatever the picture is
+        return Prompt(QUESTIONS[asked], words, name=b"")
+    return Prompt(QUESTIONS[asked], words, image, name=name)
 
 
 def marks(given: Sequence[int | Exception]) -> list[Any]:

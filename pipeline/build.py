@@ -157,8 +157,7 @@ class Build:
         """Bring the columns of every scorer up to date."""
         made = self.open_pool()
         resolved, plan = self.resolve(made)
-        if self.part.index == 0 and any(map(pays, resolved.instances)):
-            begin_run(self.root)
+        is_named = self.part.index > 0  # the first part names the run for what asks servers
         for instances in resolved.passes():
             for instance in instances:
                 only = instance.only
@@ -167,6 +166,9 @@ class Build:
             if instances[0].is_global:
                 self._score_global(made, instances[0])
             else:
+                if not is_named and self._will_ask(made, instances):
+                    begin_run(self.root)
+                    is_named = True
                 self._score_local(made, instances)
             for instance in instances:
                 instance.columns.pack(made.shards)
@@ -186,6 +188,11 @@ class Build:
                 lambda _: is_complete(),
             )
         storage.remove(gathering.work_folder(self, instance))
+
+    def _will_ask(self, made: Pool, instances: Sequence[Any]) -> bool:
+        """Whether a model server is to be asked for something."""
+        job = ScoreJob(self.root, tuple(instances))
+        return any(map(pays, instances)) and any(stale(job, shard) for shard in made.shards)
 
     def _score_local(self, made: Pool, instances: Sequence[Any]) -> None:
         silent = {i.name for i in instances if i.is_fitted and not fitting.fit(self, made, i)}

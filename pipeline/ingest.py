@@ -29,7 +29,7 @@ from pipeline.storing import Store
 
 VERSION = 3  # raise it when the same sources would give another pool; 3: rows are fetched by site
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
-_UNUSABLE = 1 << 127  # the first bit of a rank
+_TOP = np.uint64(63)  # the first bit of 64
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each
 _Words = npt.NDArray[np.uint64]
 
@@ -125,28 +125,37 @@ def survey_rows(
     number: int, source: Source, rows: Iterable[Said], job: IngestJob
 ) -> dict[str, Any]:
     """The same of rows that are there, and keep them if they are to be fetched."""
-    keys, ranks = bytearray(), bytearray()
+    keys, digests, usable = bytearray(), bytearray(), bytearray()
+    name, most = source.name, job.max_pixels
 
     def noted() -> Iterator[Said]:
-        for key, said, row in rows:
-            keys.extend(key)
-            ranks.extend(_rank(row, said, source.name, job.max_pixels))
-            yield key, said, row
+        nonlocal keys, digests
+        for said in rows:
+            key, words, row = said
+            keys += key
+            digests += row.rank(name, words)
+            usable.append(_is_usable(row, most))
+            yield said
 
     if source.web is None:
         deque(noted(), maxlen=0)
     else:
         routing.write_rows(routing.rows_path(job.root, number), noted(), source.web, job.plan)
-    table = pa.table([_binary16(keys), _binary16(ranks)], schema=_SURVEY)
+    table = pa.table([_binary16(keys), _binary16(_ranks(digests, usable))], schema=_SURVEY)
     with storage.writing(survey_path(job.root, number)) as temporary:
-        pq.write_table(table.replace_schema_metadata({"plan": job.plan}), temporary)
+        table = table.replace_schema_metadata({"plan": job.plan})
+        pq.write_table(table, temporary, compression="none", use_dictionary=False)
     return {"rows": len(table)}
 
 
-def _rank(row: Incoming, said: str, source: str, max_pixels: int) -> bytes:
-    """The rank of a row; one that can't have a sample comes behind all that may."""
-    rank = int.from_bytes(row.rank(source, said), "big") >> 1
-    return (rank if _is_usable(row, max_pixels) else rank | _UNUSABLE).to_bytes(16, "big")
+def _ranks(digests: bytearray, usable: bytearray) -> bytes:
+    """Ranks of rows one after the other: those that can't have a sample are behind all that may,
+    by the first bit, for which each digest moves by one."""
+    words = np.frombuffer(digests, ">u8").reshape(-1, 2).astype(np.uint64)
+    ranks = words >> np.uint64(1)
+    ranks[:, 0] |= (np.frombuffer(usable, np.uint8) == 0).astype(np.uint64) << _TOP
+    ranks[:, 1] |= words[:, 0] << _TOP
+    return ranks.astype(">u8").tobytes()
 
 
 def _is_usable(row: Incoming, max_pixels: int) -> bool:
@@ -237,21 +246,37 @@ def _bytes(chunk: "pa.Array[Any]") -> memoryview:
 def _losers(job: IngestJob, rows: Sequence[int]) -> list[npt.NDArray[np.int64]]:
     """Per unit the positions of rows whose key another row carries with a smaller rank.
 
-    In as many rounds as it takes to have few keys in memory; equal keys meet in one of them.
+    In as many rounds as it takes to have few keys in memory; equal keys meet in one of them. Of
+    most keys half is enough to tell that they stand alone.
     """
     rounds = max(1, -(-sum(rows) // _ROWS_AT_ONCE))
     found: list[list[npt.NDArray[np.int64]]] = [[] for _ in rows]
     for round_ in range(rounds):
-        places, keys, ranks = [], [], []
+        places, halves = [], []
         for number in range(len(rows)):
-            words = _survey(job, number, "key")
-            at = np.flatnonzero(words[:, 1] % np.uint64(rounds) == round_)
+            half = _survey(job, number, "key")[:, 1]
+            at = np.flatnonzero(half % np.uint64(rounds) == round_)
             places.append(at)
-            keys.append(words[at])
-            ranks.append(_survey(job, number, "rank")[at])
+            halves.append(half[at])
+        places = [place[at] for place, at in zip(places, _shared(halves), strict=True)]
+        keys = [_survey(job, number, "key")[at] for number, at in enumerate(places)]
+        ranks = [_survey(job, number, "rank")[at] for number, at in enumerate(places)]
         for number, at in enumerate(_repeated(keys, ranks)):
             found[number].append(places[number][at])
     return [np.sort(np.concatenate(parts)) for parts in found]
+
+
+def _shared(halves: Sequence[npt.NDArray[np.uint64]]) -> list[npt.NDArray[np.int64]]:
+    """Per list the positions of values that stand elsewhere, too."""
+    if not halves:
+        return []
+    values = np.concatenate(halves)
+    order = np.argsort(values)
+    values = values[order]
+    follows = np.flatnonzero(values[1:] == values[:-1]) + 1
+    is_shared = np.zeros(len(order), bool)
+    is_shared[order[follows]] = is_shared[order[follows - 1]] = True
+    return _by_list(is_shared, halves)
 
 
 def _repeated(keys: Sequence[_Words], ranks: Sequence[_Words]) -> list[npt.NDArray[np.int64]]:
@@ -263,8 +288,13 @@ def _repeated(keys: Sequence[_Words], ranks: Sequence[_Words]) -> list[npt.NDArr
     repeats = np.zeros(len(order), bool)
     ordered = all_keys[order]
     repeats[order[1:]] = (ordered[1:] == ordered[:-1]).all(axis=1)
-    ends = np.cumsum([len(part) for part in keys])
-    return [np.flatnonzero(part) for part in np.split(repeats, ends[:-1])]
+    return _by_list(repeats, keys)
+
+
+def _by_list(chosen: npt.NDArray[np.bool_], lists: Sequence[Any]) -> list[npt.NDArray[np.int64]]:
+    """Which are chosen of lists that were joined, as positions in each."""
+    ends = np.cumsum([len(one) for one in lists])
+    return [np.flatnonzero(part) for part in np.split(chosen, ends[:-1])]
 
 
 def write_task(task: Task, job: IngestJob) -> dict[str, Any]:

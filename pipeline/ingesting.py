@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import ingest, pool, retry_record, storage
 from pipeline.crawl.crawl_options import CrawlOptions
+from pipeline.fetch.pace import Past
 from pipeline.fetch.told import Told
 from pipeline.places import crawl_folder, refuse_foreign_pool, requests_folder
 from pipeline.pool import Pool
 from pipeline.recipe import Recipe
 from pipeline.recipe_pages import CrawlSource
-from pipeline.sources.of_recipe import all_units, crawl_options, make_sources, stores_of
+from pipeline.sources.of_recipe import (
+    all_units,
+    check_authorities,
+    crawl_options,
+    make_sources,
+    stores_of,
+)
 
 if TYPE_CHECKING:
     from pipeline.build import Build
 
-_PACE_S = 1.0  # for which the last pages of a crawl count against the pace of their sites
+_LONGEST_PAUSE_S = 60.0  # behind a crawl, whatever a site asks for
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -26,6 +33,7 @@ def make_pool(build: "Build") -> Pool:
     """The pool of a recipe's sources, from what of it is there."""
     root, recipe = build.root, build.recipe
     refuse_foreign_pool(root)
+    check_authorities(recipe)
     _crawl(build)
     sources = make_sources(recipe, root)
     units = all_units(recipe, sources)
@@ -85,13 +93,17 @@ def crawl_all(jobs: Sequence[tuple[str, CrawlOptions]], root: str) -> dict[str, 
     from pipeline.crawl.crawler import crawl
 
     asked = pages = 0
+    past: dict[str, Past] = {}
     for folder, options in jobs:
         name = folder.rpartition("/")[2]
         local = storage.is_local(root)
         journal = None if local else storage.join(requests_folder(root), f"{name}.spool")
-        stats = crawl(folder, options, Told(f"crawl of {name}", "pages").tell, journal=journal)
+        tell = Told(f"crawl of {name}", "pages").tell
+        stats = crawl(folder, options, tell, journal=journal, past=past)
         asked, pages = asked + stats.asked, pages + stats.pages
-        time.sleep(_PACE_S)
+    # Who fetches the images may be another process, to which these pages count as well.
+    until = max((one.until for one in past.values()), default=0.0)
+    time.sleep(min(max(until - time.monotonic(), 0.0), _LONGEST_PAUSE_S))
     return {"asked": asked, "pages": pages}
 
 

@@ -10,6 +10,7 @@ never repeats the part of a dead worker, and as a rule waits for ever when one i
 """
 
 import contextlib
+import logging
 import os
 import pickle
 import queue
@@ -21,6 +22,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
 
@@ -138,7 +140,9 @@ class Supervisor:
         except (EOFError, OSError):
             self._bury(worker)
             return
-        if kind == "next":
+        if kind == "logged":
+            _log(value)
+        elif kind == "next":
             worker.is_waiting, self._stillborn = True, 0
             self._hand_out()
         elif kind == "ended":
@@ -208,6 +212,8 @@ class Supervisor:
         except (EOFError, OSError):
             self._remove(worker)
             return
+        if kind == "logged":
+            _log(value)
         if kind == "confirmed" and value != worker.ended:
             raise CurationError(f"a worker ended {worker.ended} tasks, its graph counted {value}")
         if kind == "failed":
@@ -225,6 +231,12 @@ def _environment() -> dict[str, str]:
 def _send(channel: Connection, value: Any) -> None:
     with contextlib.suppress(OSError):  # the other end is dead: its burial follows
         channel.send(value)
+
+
+def _log(said: tuple[str, int, str]) -> None:
+    """Say here what a worker has to say: this process knows where a person reads it."""
+    name, level, text = said
+    logging.getLogger(name).log(level, "%s", text)
 
 
 def _is_dead(process: subprocess.Popen[bytes]) -> bool:
@@ -259,11 +271,16 @@ class _Line:
 
     channel: Connection
     inbox: queue.SimpleQueue[Any]
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: Any = field(default_factory=threading.RLock)  # what ends meanwhile may have logged
 
     def send(self, message: tuple[str, Any]) -> None:
         with self.lock:  # tasks may end in threads of their own
             self.channel.send(message)
+
+    def put_nowait(self, record: logging.LogRecord) -> None:
+        """Send what was logged, as to a queue."""
+        with contextlib.suppress(OSError):  # nobody is there any more: this process ends
+            self.send(("logged", (record.name, record.levelno, record.getMessage())))
 
 
 _LINES: list[_Line] = []  # one, in a worker; what Beam unpickles can't be given it any other way
@@ -299,6 +316,8 @@ def work(handle: int, supervisor: int) -> None:
     line = _Line(Connection(handle), queue.SimpleQueue())
     _LINES.append(line)
     threading.Thread(target=_listen_to_supervisor, args=(line, supervisor), daemon=True).start()
+    logging.getLogger().addHandler(QueueHandler(line))  # type: ignore[arg-type]
+    logging.getLogger(__package__).setLevel(logging.INFO)
     main = pickle.loads(line.inbox.get())
     try:
         main()

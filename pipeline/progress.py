@@ -61,6 +61,7 @@ class BarProgress:
         from rich.progress import Progress as Bar
 
         self._stage, self._started, self._count = "", 0.0, 0
+        self._stream = stream
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -74,6 +75,7 @@ class BarProgress:
         self._stage, self._count, self._started = stage, 0, time.monotonic()
         self._row = self._bar.add_task(stage, total=total, rate="")
         self._bar.start()
+        _redirect_logs(self._stream, sys.stderr)
 
     def ended(self, task: str, record: dict[str, Any]) -> None:
         self._count += 1
@@ -84,7 +86,15 @@ class BarProgress:
         self._bar.update(self._row, advance=1, rate=_per_minute(per_second))
 
     def finish(self) -> None:
+        _redirect_logs(sys.stderr, self._stream)
         self._bar.stop()
+
+
+def _redirect_logs(old: IO[str], new: IO[str]) -> None:
+    """Have log lines go to another stream: while a bar is shown, `sys.stderr` writes above it."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+            handler.setStream(new)
 
 
 def outcome(record: dict[str, Any]) -> str:

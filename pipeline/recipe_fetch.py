@@ -3,11 +3,15 @@
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.fetch.options import SIGNALS, FetchOptions, OptOut
-from pipeline.recipe_values import Count, Path, Section, Text, TextList
+from pipeline.fetch.outcome import Refusal
+from pipeline.fetch.target import host_name
+from pipeline.recipe_values import Count, Path, Section, Text, TextList, not_empty
+from pipeline.sources.addresses import written_address
 from pipeline.storing import Store
 
 _OF_IMG2DATASET = frozenset({"engine", "threads", "timeout_s", "retries", "allow_hosts"})
@@ -28,13 +32,59 @@ _SAME = (
     "max_redirects",
 )
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_MOST_BYTES = 200_000_000  # of one image; a spool takes no more than 1 << 28
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _host(text: str) -> str:
+    """A host in the form that URLs are compared in; ValueError when no URL can have it."""
+    try:
+        host = host_name(text.strip("."))
+    except Refusal:
+        host = ""
+    if not host or (":" in host and written_address(host) is None):
+        raise ValueError(f"{text!r} is no host; give its name alone, such as example.org")
+    return host
+
+
+def _host_with_port(text: str) -> str:
+    """The same of a host or `host:port`."""
+    is_bare = text.count(":") > 1 and "[" not in text  # an address of IPv6
+    try:
+        parts = urlsplit(f"//[{text}]" if is_bare else f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or port == 0 or re.search(r"[/?#@\s]", text):
+        raise ValueError(f"{text!r} is neither a host nor host:port")
+    return _host(host) if port is None else f"{_host(host)}:{port}"
+
+
+def _agent(text: str) -> str:
+    if re.search(r"[\s:,]", text):
+        raise ValueError(f"{text!r} is no name of an agent, which has no space, ':' or ','")
+    return text
+
+
+def _our_agent(text: str) -> str:
+    FetchOptions(agent=text)
+    return text
+
+
+def _contact(text: str) -> str:
+    FetchOptions(contact=text)
+    return text
+
+
+_Domains = tuple[Annotated[Text, AfterValidator(_host)], ...]
+_Hosts = tuple[Annotated[Text, AfterValidator(_host_with_port)], ...]
+_Agents = tuple[Annotated[Text, AfterValidator(_agent)], ...]
 
 
 class OptOutSection(Section):
     """Whose content is not used."""
 
-    domains: TextList = ()
+    domains: Annotated[_Domains, Field(strict=False)] = ()
     """Registered domains or hosts, with all below them."""
     patterns: TextList = ()
     """Regular expressions that are searched in whole URLs."""
@@ -55,7 +105,7 @@ class OptOutSection(Section):
 
     def options(self) -> OptOut:
         return OptOut(
-            domains=frozenset(domain.lower().strip(".") for domain in self.domains),
+            domains=frozenset(self.domains),
             patterns=tuple(re.compile(text) for text in self.patterns),
             sha256=frozenset(bytes.fromhex(text) for text in self.sha256),
         )
@@ -85,9 +135,9 @@ class FetchSection(Section):
     engine: Literal["pairmill", "img2dataset"] = "pairmill"
     """The program that fetches; img2dataset knows `threads`, `timeout_s`, `retries` and
     `allow_hosts` alone, and does not read robots.txt."""
-    contact: Text | None = None
+    contact: Annotated[Text, AfterValidator(_contact)] | None = None
     """Whom hosts can ask: a URL, or mailto:name@host. Not needed for `allow_hosts` alone."""
-    agent: Text = "pairmill"
+    agent: Annotated[Text, AfterValidator(_our_agent)] = "pairmill"
     """What the program calls itself, to hosts and in robots.txt."""
     per_host_per_second: Annotated[float, Field(gt=0)] = 2.0
     """Requests in a second to a registered domain with all its hosts, whatever the workers."""
@@ -109,25 +159,26 @@ class FetchSection(Section):
     """How often a request that may succeed later is sent again; 2, of img2dataset 1."""
     min_bytes: Annotated[int, Field(ge=0)] = 0
     """Smaller files are refused."""
-    max_bytes: Count = 50_000_000
+    max_bytes: Annotated[int, Field(ge=1, le=_MOST_BYTES)] = 50_000_000
     """Larger files are refused, as sent or unpacked."""
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
     """Redirects that are followed."""
-    allow_hosts: TextList = ()
+    allow_hosts: Annotated[_Hosts, Field(strict=False)] = ()
     """Hosts (`host` or `host:port`) that are fetched from though their address is private."""
-    ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(strict=False)] = (
-        80,
-        443,
-    )
+    ports: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65535)], ...],
+        Field(strict=False, json_schema_extra={"minItems": 1}),
+        AfterValidator(not_empty),
+    ] = (80, 443)
     """Ports that are fetched from."""
-    robots_ignored: TextList = ()
+    robots_ignored: Annotated[_Domains, Field(strict=False)] = ()
     """Hosts that have agreed to be fetched from whatever their robots.txt says."""
     refuse: Annotated[
         tuple[Literal[tuple(sorted(SIGNALS))], ...],  # type: ignore[valid-type]
         Field(strict=False),
     ] = tuple(sorted(FetchOptions().refuse))
     """Signals that forbid the use of an image."""
-    agents: TextList = ()
+    agents: Annotated[_Agents, Field(strict=False)] = ()
     """Names of agents whose signals count as well as those for all."""
     opt_out: OptOutSection = OptOutSection()
     """Whose content is not used."""
@@ -166,9 +217,9 @@ class FetchSection(Section):
         return FetchOptions(
             **same,
             retries=2 if self.retries is None else self.retries,
-            allow_hosts=frozenset(host.lower() for host in self.allow_hosts),
+            allow_hosts=frozenset(self.allow_hosts),
             ports=frozenset(self.ports),
-            robots_ignored=frozenset(host.lower() for host in self.robots_ignored),
+            robots_ignored=frozenset(self.robots_ignored),
             refuse=frozenset(self.refuse),
             agents=self.agents,
             opt_out=self.opt_out.options(),

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.crawl.rows import TEXTS
 from pipeline.crawl.rules import PageRules
 from pipeline.recipe_fetch import FetchingSource
-from pipeline.recipe_values import Count, Path, Section, Text, Texts
+from pipeline.recipe_values import Count, Path, Section, Text, Texts, not_empty
 
 
 def _is_pattern(text: str) -> str:
@@ -33,13 +33,6 @@ def _is_address(text: str) -> str:
 
 def _are_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(_is_address, texts))
-
-
-def _not_empty(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """A check of its own: a wrong entry is no reason to say that there is none."""
-    if not texts:
-        raise ValueError("expected at least one entry")
-    return texts
 
 
 Patterns = Annotated[tuple[Annotated[Text, AfterValidator(_is_pattern)], ...], Field(strict=False)]
@@ -74,7 +67,7 @@ class PageSource(FetchingSource):
     texts: Annotated[
         tuple[Literal[tuple(TEXTS)], ...],  # type: ignore[valid-type]
         Field(strict=False, json_schema_extra={"minItems": 1}),
-        AfterValidator(_not_empty),
+        AfterValidator(not_empty),
     ] = ("alt", "figcaption", "title", "aria_label")
     """The texts that are captions, in order of preference; the others become meta."""
     pairs: Literal["first", "each"] = "first"

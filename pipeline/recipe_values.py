@@ -37,6 +37,13 @@ def _as_mapping(value: object) -> object:
     return value
 
 
+def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A check of its own: a wrong entry is no reason to say that there is none."""
+    if not values:
+        raise ValueError("expected at least one entry")
+    return values
+
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Path = Annotated[str, StringConstraints(pattern=PATH)]

@@ -31,20 +31,22 @@ SHARDS_TOGETHER = 8  # of a partition, when its sites allow it; they are fetched
 _BUCKETS = 4096
 _SHIFT = 51  # of the 63 bits of a site's hash, the upper 12 are its bucket
 _ROWS_TOGETHER = 1 << 16
+_BYTES_TOGETHER = 1 << 26  # of what is said of them; a row may say much
 _GROUP_ROWS = 1 << 12
 _WRITING: Mapping[str, Any] = {"use_dictionary": ["failed", "detail"], "write_statistics": ["site"]}
 _PLAIN = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,24})(?=[/?#:]|$)", re.I | re.A)
+# Of a site there may be more text than 2 GB, which is all that a plain string of Arrow can address.
 ROWS = pa.schema(
     [
         pa.field("site", pa.int64(), nullable=False),
         pa.field("address", pa.int64(), nullable=False),  # hash of the URL
         pa.field("position", pa.int64(), nullable=False),
         pa.field("key", pa.binary(16), nullable=False),
-        pa.field("source_key", pa.string()),
-        pa.field("url", pa.string()),
-        pa.field("said", pa.string()),  # JSON: captions and meta
+        pa.field("source_key", pa.large_string()),
+        pa.field("url", pa.large_string()),
+        pa.field("said", pa.large_string()),  # JSON: captions and meta
         pa.field("failed", pa.string()),
-        pa.field("detail", pa.string()),
+        pa.field("detail", pa.large_string()),
         pa.field("retriable", pa.bool_()),
         pa.field("held", pa.string()),  # JSON: a name that may not be Unicode
         pa.field("hashes", pa.string()),  # JSON
@@ -73,11 +75,26 @@ def write_rows(path: str, rows: Iterable[Said], options: FetchOptions, plan: str
     with storage.writing(path) as temporary:
         schema = ROWS.with_metadata({"plan": plan})
         with pq.ParquetWriter(temporary, schema, compression="zstd", **_WRITING) as writer:
-            while batch := list(islice(stored, _ROWS_TOGETHER)):
+            for batch in _together(stored):
                 columns = [list(column) for column in zip(*batch, strict=True)]
                 table = pa.table(columns, schema=ROWS)
                 table = table.take(pa.array(np.argsort(table["site"].to_numpy(), kind="stable")))
                 writer.write_table(table, row_group_size=_GROUP_ROWS)
+
+
+def _together(stored: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows that are sorted together: a number of them, fewer where there is much to say."""
+    said = ROWS.get_field_index("said")
+    batch: list[tuple[Any, ...]] = []
+    size = 0
+    while some := list(islice(stored, _GROUP_ROWS)):
+        batch += some
+        size += sum(len(row[said]) for row in some)
+        if len(batch) >= _ROWS_TOGETHER or size >= _BYTES_TOGETHER:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _stored(position: int, said: Said, options: FetchOptions) -> tuple[Any, ...]:
@@ -98,13 +115,9 @@ def _stored(position: int, said: Said, options: FetchOptions) -> tuple[Any, ...]
         row.failed,
         _replaced(row.detail),
         row.retriable,
-        _as_json(row.held),
-        _as_json(row.hashes),
+        json.dumps(row.held) if row.held else None,
+        json.dumps(row.hashes) if row.hashes else None,
     )
-
-
-def _as_json(value: Any) -> str | None:
-    return json.dumps(value) if value else None
 
 
 def _bytes(text: str) -> bytes:
@@ -119,26 +132,20 @@ def _replaced(text: str | None) -> str | None:
 
 def _site(url: str | None, row: Incoming, key: bytes, options: FetchOptions) -> int:
     """The hash of the site that is asked for a row; a row that asks nobody has one of its own."""
-    site = None if url is None or row.failed is not None else _name(url, options)
-    return _hash_of(site) if site is not None else _hash(key)
-
-
-def _name(url: str, options: FetchOptions) -> str | None:
+    if url is None or row.failed is not None:
+        return _hash(key)
     plain = _PLAIN.match(url)
     if plain is not None:
-        return _site_of(plain[1].lower())
+        return _hash_of(plain[1])
     try:
-        return _site_of(parse_target(url, options).host)
+        return _hash_of(parse_target(url, options).host)
     except Refusal:
-        return None
-
-
-_site_of = lru_cache(maxsize=1 << 18)(site_of)
+        return _hash(key)
 
 
 @lru_cache(maxsize=1 << 18)
-def _hash_of(site: str) -> int:
-    return _hash(digest(site.encode(), size=8))
+def _hash_of(host: str) -> int:
+    return _hash(digest(site_of(host.lower()).encode(), size=8))
 
 
 def _hash(data: bytes) -> int:

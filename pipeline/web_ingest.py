@@ -4,11 +4,13 @@ Some shards are fetched at a time, so that the slow hosts of one do not hold up 
 comes goes to a spool on disk at once: a run that was killed asks nobody again for what it had.
 """
 
+import fcntl
 import json
+import logging
 import os
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +25,10 @@ from pipeline.errors import DamagedFile
 from pipeline.fetch.door import Door, opened
 from pipeline.fetch.options import FetchOptions, Wanted
 from pipeline.fetch.outcome import Outcome
+from pipeline.fetch.pace import Past
 from pipeline.fetch.spool import Spool
 from pipeline.fetch.told import Told
+from pipeline.places import requests_folder
 from pipeline.pool import Shard
 from pipeline.pool_rows import Keyed, block, mark_duplicate, write_shard
 from pipeline.sources.base import Incoming, Source
@@ -34,7 +38,9 @@ from pipeline.takedown_record import TAKEN_DOWN
 if TYPE_CHECKING:
     from pipeline.ingest import FetchTask, IngestJob
 
-_PACE_S = 1.0  # between doors: what one has asked for counts against the pace for so long
+_PACE_S = 1.0  # for which what a process has asked that was killed counts against the pace
+_PASTS: dict[str, Past] = {}  # of the sites that this process has just asked
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,16 @@ class _Part:
                 block(row, listed.by_name(key, row.url))
         return found
 
+    def together(self, web: FetchOptions) -> int:
+        """How many shards are fetched at a time: of a site no more than there surely is time for.
+
+        Sites are spread evenly, so its rows are shared out among all shards.
+        """
+        asked = np.unique(np.stack([self.rows["site"], self.rows["address"]], axis=1), axis=0)
+        most = np.unique(asked[:, 0], return_counts=True)[1].max(initial=1) / len(self.ends)
+        surely = web.shard_s * web.per_host_per_second / 2 / most
+        return int(min(max(surely, 1), routing.SHARDS_TOGETHER))
+
     def finished(self, shard: str) -> Shard | None:
         """The shard if it is written, and holds these rows."""
         start, end = self.ends[shard]
@@ -77,23 +93,56 @@ def fetch_partition(task: "FetchTask", job: "IngestJob") -> dict[str, Any]:
 
     Sources that are fetched in the same way share what is learnt of hosts.
     """
+    with _alone(task, job.root):
+        found = [pool.finished_shard(job.root, name, task.plan) for name in task.shards]
+        done = [shard for shard in found if shard is not None]  # perhaps by another process
+        return _counts(done if len(done) == len(found) else _fetched(task, job))
+
+
+def _counts(shards: Iterable[Shard]) -> dict[str, Any]:
+    counts = {"rows": 0, "samples": 0}
+    for shard in shards:
+        counts["rows"] += shard.rows
+        counts["samples"] += shard.samples
+    return counts
+
+
+@contextmanager
+def _alone(task: "FetchTask", root: str) -> Iterator[None]:
+    """Hold a partition, so that no other process asks its sites, as one may that was left behind.
+
+    Nor has one done so in the last second. Of an object store only this machine's are known.
+    """
+    with open(_local(root, f"{task.label}.lock"), "a+b", buffering=0) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _LOGGER.info("%s: waiting for another process that fetches it", task.label)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(stream.fileno()).st_size:
+            time.sleep(_PACE_S)
+        stream.write(b"begun\n")
+        yield
+
+
+def _local(root: str, name: str) -> str:
+    """A file of this machine for what is under way: beside the survey when that is here."""
+    if storage.is_local(root):
+        return storage.local(storage.join(root, "pool", "survey", name))
+    return os.path.join(requests_folder(root), name)
+
+
+def _fetched(task: "FetchTask", job: "IngestJob") -> Iterator[Shard]:
     groups: dict[FetchOptions, list[str]] = {}
     for name in task.names:
         web = job.sources[name].web
         if web is None:
             raise DamagedFile(f"source {name!r} is not fetched any more; ingest again")
         groups.setdefault(web, []).append(name)
-    counts = {"rows": 0, "samples": 0}
-    for number, (options, names) in enumerate(groups.items()):
-        if number:
-            time.sleep(_PACE_S)
-        with opened(options) as door:
+    for options, names in groups.items():
+        with opened(options, past=_PASTS) as door:
             for name in names:
-                part = _part(task, job, name)
-                for shard in _written(part, door, task.label):
-                    counts["rows"] += shard.rows
-                    counts["samples"] += shard.samples
-    return counts
+                yield from _written(_part(task, job, name), door, task.label)
 
 
 def _part(task: "FetchTask", job: "IngestJob", name: str) -> _Part:
@@ -118,31 +167,27 @@ def _losers(root: str, number: int) -> Any:
 
 def _written(part: _Part, door: Door, label: str) -> Iterator[Shard]:
     """Every shard of a part; those that are not there are fetched, some at a time."""
-    rest = iter(part.ends)
-    while names := list(islice(rest, routing.SHARDS_TOGETHER)):
+    rest, together = iter(part.ends), part.together(door.web.options)
+    while names := list(islice(rest, together)):
         found = {name: part.finished(name) for name in names}
         due = [name for name, shard in found.items() if shard is None]
         if due:
-            with _spool(part, label, names[0]) as spool:
+            with _spool(part, label) as spool:
                 found |= _Window(part, due, spool).write(door, label)
         yield from (shard for shard in found.values() if shard is not None)
 
 
 @contextmanager
-def _spool(part: _Part, label: str, first: str) -> Iterator[Spool]:
-    """Where outcomes wait for their shards; beside the pool when that is on this machine."""
-    root = part.job.root
-    with tempfile.TemporaryDirectory(prefix="pairmill-fetch-") as folder:
-        if storage.is_local(root):
-            folder = storage.local(storage.join(root, "pool", "survey"))
-        name = f"{part.plan} {part.source.name} {first}"
-        spool = Spool(os.path.join(folder, f"{label}.spool"), name)
-        try:
-            yield spool
-        except BaseException:
-            spool.close()
-            raise
-        spool.remove()
+def _spool(part: _Part, label: str) -> Iterator[Spool]:
+    """Where outcomes wait for their shards."""
+    path = _local(part.job.root, f"{label}.spool")
+    spool = Spool(path, f"{part.plan} {part.source.name}")
+    try:
+        yield spool
+    except BaseException:
+        spool.close()
+        raise
+    spool.remove()
 
 
 class _Window:
@@ -202,10 +247,12 @@ class _Window:
             return _lost(outcome, error.reason, error.detail)
 
     def _write(self, shard: str) -> Shard:
-        part, keyed = self._part, self._rows.pop(shard)
+        part = self._part
         place = part.job.place(shard, part.source.name, part.plan)
-        keys = [key for key, _ in keyed]
-        rows = part.source.fetch(self._answered(row) for _, row in keyed)
+        keys, due = zip(*self._rows.pop(shard), strict=True)
+        left = deque(due)  # a row that is written is let go, with its image
+        del due
+        rows = part.source.fetch(self._answered(left.popleft()) for _ in keys)
         return write_shard(place, zip(keys, rows, strict=True), _any)
 
     def _answered(self, row: Incoming) -> Incoming:

@@ -17,16 +17,20 @@ from filters.agreement import Agreement
 from filters.caption import CaptionStats
 from filters.clip import ClipScore
 from filters.likelihood import CaptionLikelihood
+from filters.mlm_filter import MlmFilter
 from filters.neg_clip import NegClip
 from filters.noise import Noise
 from filters.reward import RewardScore
 from filters.tokenwise import TokenWise
+from filters.unime import UniMe
+from filters.vqa_score import VqaScore
 
 Array = np.ndarray[Any, Any]
 AGREEMENTS = {  # mean ranks of what; the second is the quickstart's
     "mean rank, cosine": ("cosine", "FILIP", "likelihood"),
     "mean rank, reward": ("reward", "FILIP", "likelihood"),
 }
+BLIND = ("vqa_score", "mlm_detail", "mlm_understanding")  # of `judged`, which also read the text
 TEXT_ONLY = ("caption_words", "no file name, no boilerplate")
 
 
@@ -54,6 +58,8 @@ def scores(
     found["blind cosine"] = np.einsum("nd,nd->n", np.roll(one, half, axis=0), other)
     batch = {"image": [*pictures[-half:], *pictures[:-half]], "caption": texts}
     found["blind FILIP"], found["blind reward"] = _filip(batch), _reward(batch)
+    blind = judged(batch)
+    found |= {f"blind {name}": blind[name] for name in BLIND}
     return found | text_only(texts)
 
 
@@ -112,7 +118,18 @@ def _of_pictures(pictures: list[Array], texts: list[str]) -> dict[str, Array]:
         "likelihood": numbers(likely["caption_logp"]),
         "likelihood, gain": numbers(likely["caption_gain"]),
         "reward": _reward(batch),
+        **judged(batch),
     }
+
+
+def judged(batch: dict[str, list[Any]]) -> dict[str, Array]:
+    """What the judges say that have a model of their own where there is one, here offline."""
+    found = {}
+    for scorer in (VqaScore(), MlmFilter(), UniMe()):
+        columns = scorer(batch)
+        told = [n for n in scorer.writes.names if not n.endswith(("_mass", "_truncated"))]
+        found |= {name: numbers(columns[name]) for name in told}
+    return found
 
 
 def _filip(batch: dict[str, list[Any]]) -> Array:

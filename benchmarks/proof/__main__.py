@@ -19,7 +19,16 @@ from benchmarks.embedded.report import Bench
 from benchmarks.proof import figures, learner, roc
 from benchmarks.proof.faults import CLEAN, SEEN, SHARES
 from benchmarks.proof.pictures import small
-from benchmarks.proof.scores import CONTROLS, NOISE, SCORES, TEXT_ONLY, Pool, learn, scores
+from benchmarks.proof.scores import (
+    CONTROLS,
+    JUDGES,
+    NOISE,
+    SCORES,
+    TEXT_ONLY,
+    Pool,
+    learn,
+    scores,
+)
 from benchmarks.proof.sides import Sides, split
 
 ALL = "all"
@@ -81,7 +90,7 @@ def score_tables(share: float, pool: Pool, found: dict[str, Array], rate: float)
         f" | {' | '.join(SHARES)} |",
         "|" + "---|" * (5 + len(SHARES)),
     ]
-    for name in (*SCORES, *CONTROLS):
+    for name in (*SCORES, *JUDGES, *CONTROLS):
         total, exact, each = figures.score_row(found[name], pool.captions, rate)
         told = " | ".join(f"{value:.3f}" for value in each)
         gains = " | ".join(

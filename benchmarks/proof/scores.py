@@ -1,6 +1,7 @@
 """What each score says of the faulty pool; all that is learnt was learnt on the filters' sides.
 
-A new score is a line in one of two tables here, and its name in SCORES.
+A new score is a line in one of two tables here, and its name in SCORES; those of JUDGES are told by
+name alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ import torch
 from benchmarks.embedded import heads
 from benchmarks.embedded.report import Bench, with_share
 from benchmarks.embedded.splits import canonical
-from benchmarks.proof import tokenwise
+from benchmarks.proof import judges, tokenwise
 from benchmarks.proof.faults import Captions, plant
+from benchmarks.proof.judges import Judges
 from benchmarks.proof.sides import Numbers, Sides
 from benchmarks.proof.tokenwise import Tokenwise
 from benchmarks.reward.drawings import Maker
@@ -42,6 +44,7 @@ SCORES = (
     "reward",
     "mix",
 )
+JUDGES = judges.NAMES  # no learner is trained on what these keep
 TEXT_ONLY = "text only"
 _BLIND = ("cosine", "FILIP", "reward")  # of which it is told what the text alone gives
 BLIND = tuple(f"blind {name}" for name in _BLIND)
@@ -77,6 +80,7 @@ class Filters:
     linear: RewardHead
     text_only: RewardHead
     tokenwise: Tokenwise
+    judges: Judges
 
     def pool(self, sides: Sides, name: Any, share: float, seed: int) -> Pool:
         """A side with faults in this share of its captions."""
@@ -116,8 +120,10 @@ def learn(bench: Bench, data: Path, work: Path, sides: Sides) -> Filters:
     tables = [comparisons_table(bench, data, parts[side], arrays) for side in (False, True)]
     material = Material(tables[0], tables[1], tables[1])
     linear, blind = (fit(material, ARMS[arm], None) for arm in ("linear", "text only"))
-    tokens = tokenwise.learn(Maker(data, bench), judged, arrays, work)
-    return Filters(bench, arrays, linear, blind, tokens)
+    maker = Maker(data, bench)
+    tokens = tokenwise.learn(maker, judged, arrays, work)
+    told = judges.learn(maker, chosen, judged, arrays)
+    return Filters(bench, arrays, linear, blind, tokens, told)
 
 
 def scores(filters: Filters, sides: Sides, pool: Pool, seed: int) -> dict[str, Array]:
@@ -170,6 +176,16 @@ _OF_PAIRS: dict[str, Callable[[Filters, Pool], Array]] = {
     TEXT_ONLY: lambda filters, pool: _by_head(filters.text_only, pool),
 }
 """Scores that know a pair at a time."""
+
+
+def _judged(name: str) -> Callable[[Filters, Pool], Array]:
+    def told(filters: Filters, pool: Pool) -> Array:
+        return filters.judges.of(name, pool.vectors[0], pool.captions.texts)
+
+    return told
+
+
+_OF_PAIRS |= {name: _judged(name) for name in JUDGES}
 
 
 def _blind(score: Callable[[Filters, Pool], Array]) -> Callable[[Filters, Pool], Array]:

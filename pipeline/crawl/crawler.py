@@ -22,6 +22,7 @@ from pipeline.fetch.door import Door, opened
 from pipeline.fetch.engine import Progress
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Outcome
+from pipeline.fetch.pace import Past
 from pipeline.fetch.resolver import Lookup
 from pipeline.fetch.signals import may_follow
 from pipeline.fetch.sites import site_of
@@ -48,6 +49,7 @@ def crawl(
     *,
     journal: str | None = None,
     lookup: Lookup | None = None,
+    past: dict[str, Past] | None = None,
 ) -> CrawlStats:
     """Crawl into a folder: `pages-*.warc.gz`, `pages.parquet` and at last `done.json`.
 
@@ -57,7 +59,7 @@ def crawl(
     when another process crawls into this folder.
 
     `journal` is the local file of the answers until all are there, needed for a folder in an object
-    store; `lookup` stands in for the system's names.
+    store; `lookup` stands in for the system's names; `past` is as for `opened`.
     """
     if journal is None and not storage.is_local(folder):
         raise CurationError(f"{folder}: is no local folder, so a crawl needs a local journal")
@@ -72,7 +74,7 @@ def crawl(
             _LOGGER.warning("%s: held a crawl with other options, which begins anew", folder)
         spool = Spool(journal, options.digest)
         try:
-            with opened(options.for_pages, lookup) as door:
+            with opened(options.for_pages, lookup, past) as door:
                 stats = _crawled(folder, options, _Asking(door, spool, progress))
         finally:
             spool.close()

@@ -12,6 +12,7 @@ from pipeline.errors import CurationError
 from pipeline.fetch.engine import Batch, Numbered, Progress, Run, Web
 from pipeline.fetch.options import FetchOptions, Wanted
 from pipeline.fetch.outcome import Refusal
+from pipeline.fetch.pace import Past
 from pipeline.fetch.resolver import Lookup
 from pipeline.fetch.target import parse_target
 
@@ -42,7 +43,9 @@ class Door:
         try:
             while True:
                 batch: Batch = _done(self.loop, run.batch(_EVERY_S))
-                yield from batch.outcomes
+                batch.outcomes.reverse()
+                while batch.outcomes:
+                    yield batch.outcomes.pop()  # kept no longer than it is of use
                 if progress and (batch.is_last or time.monotonic() - told >= _EVERY_S):
                     progress(batch.progress)
                     told = time.monotonic()
@@ -53,17 +56,24 @@ class Door:
 
 
 @contextmanager
-def opened(options: FetchOptions, lookup: Lookup | None = None) -> Iterator[Door]:
-    """A door for as long as the context lasts; `lookup` stands in for the system's names."""
+def opened(
+    options: FetchOptions, lookup: Lookup | None = None, past: dict[str, Past] | None = None
+) -> Iterator[Door]:
+    """A door for as long as the context lasts; `lookup` stands in for the system's names.
+
+    Doors that are given the same `past`, one after the other, keep the pace of each site together.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fetch", daemon=True)
     thread.start()
     try:
-        web = _done(loop, _web(options, lookup))
+        web = _done(loop, _web(options, lookup, past))
         try:
             yield Door(web, loop)
         finally:
             _done(loop, web.close())
+            if past is not None:
+                _remember(past, web.road.hosts.past())
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -85,8 +95,15 @@ def _done(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Value]) -> 
     return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
-async def _web(options: FetchOptions, lookup: Lookup | None) -> Web:
-    return Web(options, lookup)
+async def _web(options: FetchOptions, lookup: Lookup | None, past: dict[str, Past] | None) -> Web:
+    return Web(options, lookup, past)
+
+
+def _remember(past: dict[str, Past], asked: dict[str, Past]) -> None:
+    past.update(asked)
+    now = time.monotonic()
+    for name in [name for name, one in past.items() if one.until < now]:
+        del past[name]
 
 
 async def _started(urls: Iterable[str | Wanted], web: Web) -> Run:

@@ -6,7 +6,7 @@ those that answer.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.fetch.client import Client
@@ -16,6 +16,7 @@ from pipeline.fetch.journey import Road
 from pipeline.fetch.manners import Manners
 from pipeline.fetch.options import FetchOptions, Wanted
 from pipeline.fetch.outcome import Outcome, Refusal
+from pipeline.fetch.pace import Past
 from pipeline.fetch.resolver import Lookup, Resolver
 from pipeline.fetch.target import Target, parse_target
 
@@ -23,6 +24,7 @@ Numbered = tuple[int, Outcome]
 Line = deque[tuple[int, Wanted, Target]]
 _SHOWN = 3
 _LINES = 8  # times `at_once`: hosts that are begun; more would leave connections idle too long
+_TURNS = 4  # in which all the bytes that may be held are handed over
 _FOR_ANOTHER = 4  # URLs of a host that are worth another connection
 
 
@@ -50,11 +52,16 @@ class Web:
     A class, because it remembers; it belongs to the event loop it was made on.
     """
 
-    def __init__(self, options: FetchOptions, lookup: Lookup | None = None) -> None:
+    def __init__(
+        self,
+        options: FetchOptions,
+        lookup: Lookup | None = None,
+        past: Mapping[str, Past] | None = None,
+    ) -> None:
         self.options = options
         self.loop = asyncio.get_running_loop()
         self.idle_s = 0.0
-        hosts = Hosts(options, self.clock)
+        hosts = Hosts(options, self.clock, past)
         self.resolver = Resolver(options, lookup)
         self.road = Road(options, hosts, Client(options, self.resolver))
         self.manners = Manners(self.road)
@@ -86,6 +93,7 @@ class Run:
         self._budget = web.road.client.budget
         self._left_at, self._started = web.loop.time(), web.clock()
         self._ready: deque[Numbered] = deque()
+        self._handed = 0  # bytes of the last batch
         self._open: set[int] = set()
         self._news = asyncio.Event()
         self._error: BaseException | None = None
@@ -145,6 +153,8 @@ class Run:
     async def batch(self, wait_s: float = 1.0) -> Batch:
         """What is ready, after at most `wait_s`. Raises what went wrong in this program."""
         self._web.idle_s += self._web.loop.time() - self._left_at
+        self._budget.free(self._handed)
+        self._handed = 0
         await self._wait(wait_s)
         if self._error is not None:
             raise self._error
@@ -153,12 +163,18 @@ class Run:
             late = Refusal("deadline", f"no outcome after {self._options.shard_s:g} s")
             for number in sorted(self._open):
                 self._tell(number, failure(late))
-        outcomes = list(self._ready)
-        self._ready.clear()
-        self._budget.free(sum(len(one.data or b"") for _, one in outcomes))
-        batch = Batch(outcomes, self.progress(), not self._open)
+        batch = Batch(self._taken(), self.progress(), not self._open and not self._ready)
         self._left_at = self._web.loop.time()
         return batch
+
+    def _taken(self) -> list[Numbered]:
+        """What is handed over, and held until more is asked for: some of it, so that others come
+        meanwhile."""
+        taken = []
+        while self._ready and self._handed < self._options.held_bytes / _TURNS:
+            taken.append(self._ready.popleft())
+            self._handed += len(taken[-1][1].data or b"")
+        return taken
 
     def _time_left(self) -> float:
         return self._started + self._options.shard_s - self._web.clock()
@@ -183,7 +199,8 @@ class Run:
     async def close(self) -> None:
         """End what is under way, and forget what nobody took."""
         await self._stop()
-        self._budget.free(sum(len(one.data or b"") for _, one in self._ready))
+        self._budget.free(self._handed + sum(len(one.data or b"") for _, one in self._ready))
+        self._handed = 0
         self._ready.clear()
 
     async def _stop(self) -> None:

@@ -67,16 +67,23 @@ class Fetcher:
         story = _Story()
         try:
             answer = await self._attempts(target, story)
-            arguments = answer, wanted, self.options, story.signals
-            if len(answer.body or b"") > _IN_PLACE:
-                outcome = await asyncio.to_thread(accepted, *arguments)
-            else:
-                outcome = accepted(*arguments)
+            outcome = await self._accepted(answer, wanted, story)
         except Refusal as refusal:
             outcome = failure(refusal)
         if self.options.kind == "page":
             outcome = replace(outcome, headers=kept(story.headers))
         return _told(outcome, story)
+
+    async def _accepted(self, answer: Answer, wanted: Wanted, story: _Story) -> Outcome:
+        arguments, size = (answer, wanted, self.options, story.signals), len(answer.body or b"")
+        if size <= _IN_PLACE:
+            return accepted(*arguments)
+        budget = self.road.client.budget
+        budget.free(-size)  # the body waits for a thread
+        try:
+            return await asyncio.to_thread(accepted, *arguments)
+        finally:
+            budget.free(size)
 
     async def _attempts(self, target: Target, story: _Story) -> Answer:
         while True:

@@ -7,12 +7,12 @@ answered; so a server never meets more than so many in any second, whatever the 
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Refusal
-from pipeline.fetch.pace import Pace
+from pipeline.fetch.pace import Pace, Past
 from pipeline.fetch.sites import site_of
 from pipeline.fetch.target import Target
 
@@ -32,6 +32,7 @@ class Host:
         self.started: float | None = None
         self.paused_until = 0.0
         self.failures = 0  # in a row
+        self.faulty: set[str] = set()  # URLs of these that had a server_error
         self.pushed_back = 0  # 429 and the like, in a row
         self.inside = 0  # requests under way or waiting
         self.used = 0.0
@@ -48,22 +49,34 @@ class Host:
         return not self.inside and now - self.used > kept
 
     def answered(self, seconds: float) -> None:
-        self.failures = self.pushed_back = 0
+        self.pushed_back = 0
+        self.forgive()
         self.is_quick = seconds < _SLOW * self.options.read_s
 
-    def failed(self, refusal: Refusal, now: float) -> None:
-        """Count what speaks against the host; after some in a row it is not asked any more."""
+    def failed(self, refusal: Refusal, url: str, now: float) -> None:
+        """Count what speaks against the host; after some in a row it is not asked any more.
+
+        A server_error of a URL counts once: a page may be broken on a host that is well.
+        """
         if refusal.reason not in TROUBLE:
             self.answered(0.0)
             return
         self.is_quick = False
-        self.failures += 1
+        if url not in self.faulty or refusal.reason != "server_error":
+            self.failures += 1
+        if refusal.reason == "server_error":
+            self.faulty.add(url)
         if self.failures >= self.options.give_up_after:
             detail = f"{self.failures} failures in a row, last {refusal.reason}"
             self.gone = now + GONE_S, "host_gave_up", detail
-            self.failures = 0
+            self.forgive()
         elif self.failures > 1 or refusal.reason != "reset":  # idle connections end so, too
             self.pause(self.options.back_off_s * 2 ** (self.failures - 1), now)
+
+    def forgive(self) -> None:
+        """Failures in a row begin anew."""
+        self.failures = 0
+        self.faulty.clear()
 
     def pause(self, seconds: float, now: float) -> None:
         self.paused_until = max(self.paused_until, now + seconds)
@@ -103,8 +116,8 @@ class Host:
 class Site:
     """A registered domain, whose hosts share one pace; a class, because it counts."""
 
-    def __init__(self, options: FetchOptions) -> None:
-        self.pace = Pace(options.per_host_per_second)
+    def __init__(self, options: FetchOptions, past: Past | None) -> None:
+        self.pace = Pace(options.per_host_per_second, past)
         self.planned = 0
 
 
@@ -112,11 +125,16 @@ class Hosts:
     """All hosts of a call, or of many calls; a class, because it remembers them.
 
     Hosts that are not known to answer in good time wait for places of their own, so that dead
-    ones don't keep places from the living.
+    ones don't keep places from the living. `past` tells what others have just asked of a site.
     """
 
-    def __init__(self, options: FetchOptions, clock: Callable[[], float] = time.monotonic) -> None:
-        self.options, self.clock = options, clock
+    def __init__(
+        self,
+        options: FetchOptions,
+        clock: Callable[[], float] = time.monotonic,
+        past: Mapping[str, Past] | None = None,
+    ) -> None:
+        self.options, self.clock, self._past = options, clock, past or {}
         places = min(options.at_once, _most_connections())
         self._quick, self._unknown = asyncio.Semaphore(places), asyncio.Semaphore(places)
         self._sites: dict[str, Site] = {}
@@ -128,9 +146,15 @@ class Hosts:
         found = self._hosts.get(key)
         if found is None:
             name = site_of(target.host)
-            site = self._sites.setdefault(name, Site(self.options))
+            site = self._sites.get(name)
+            if site is None:
+                site = self._sites[name] = Site(self.options, self._past.get(name))
             found = self._hosts[key] = Host(self.options, site, target.host)
         return found
+
+    def past(self) -> dict[str, Past]:
+        """What others have to know before they ask these sites."""
+        return {name: site.pace.past() for name, site in self._sites.items()}
 
     def begin(self) -> None:
         """A new call: the time of every host starts again; those of long ago are forgotten."""

@@ -45,7 +45,7 @@ class Road:
             try:
                 answer = await self.client.get(journey.target, ask, left)
             except Refusal as refusal:
-                host.failed(refusal, self.hosts.clock())
+                host.failed(refusal, journey.target.url, self.hosts.clock())
                 raise
             finally:
                 took = time.monotonic() - started
@@ -59,12 +59,12 @@ class Road:
         host, now = self.hosts.of(target), self.hosts.clock()
         after = retry_after(answer.headers.get("Retry-After"))
         if answer.status == 429 or (answer.status == 503 and after is not None):
-            host.failures = 0
+            host.forgive()
             host.leave(after, now)
             raise Refusal("rate_limited", f"status {answer.status}")
         if answer.status >= 500:
             refusal = Refusal("server_error", f"status {answer.status}")
-            host.failed(refusal, now)
+            host.failed(refusal, target.url, now)
             raise refusal
         host.answered(took)
 

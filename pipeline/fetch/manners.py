@@ -100,7 +100,7 @@ class Manners:
         if target.host not in self._road.options.robots_ignored:
             rules = await self._robots.of(target)
             if isinstance(rules, Refusal):
-                raise rules
+                raise rules.for_good()  # one that is raised again keeps the frames of each time
             if not rules.allow(target.url):
                 raise Refusal("robots", f"{target.origin}/robots.txt", final=True)
             found, may_ask = rules.signals(target.path), rules.allow(file.url)

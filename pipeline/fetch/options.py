@@ -114,6 +114,9 @@ class FetchOptions:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must not be negative")
 
+        if self.min_bytes > self.max_bytes:
+            raise ValueError(f"min_bytes is {self.min_bytes}, max_bytes {self.max_bytes}")
+
     @property
     def user_agent(self) -> str:
         """What every request says of us."""

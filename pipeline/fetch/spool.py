@@ -34,7 +34,7 @@ class Spool:
         self._stream: IO[bytes] = open(path, "a+b", buffering=0)  # noqa: SIM115 (held)
         first = f"outcomes {label}\n".encode()
         self._stream.seek(0)
-        if self._stream.readline() == first:
+        if self._stream.readline(len(first)) == first:
             self._end = self._read_on(len(first))
             self._stream.truncate(self._end)
         else:
@@ -49,7 +49,11 @@ class Spool:
         said |= {"sha256": None if sha is None else sha.hex(), "has_data": outcome.data is not None}
         head = json.dumps([name, said], separators=(",", ":")).encode()
         sizes = _SIZES.pack(len(head), len(body), zlib.crc32(body, zlib.crc32(head)))
-        _write_all(self._stream, sizes + head + body)
+        try:
+            _write_all(self._stream, sizes + head)
+            _write_all(self._stream, body)
+        except OSError as error:  # which does not say where
+            raise OSError(error.errno, error.strerror, self.path) from error
         self._places[name] = self._end, len(head), len(body)
         self._end += _SIZES.size + len(head) + len(body)
 

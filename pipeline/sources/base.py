@@ -92,6 +92,8 @@ class Incoming:
         """
         said = self.said if said is None else said
         name = (self.source_key or "").encode("utf-8", "replace")
+        if self.image is None and not self.parts:
+            return digest(source.encode(), name, said.encode())
         others = [part for e, data in sorted(self.parts.items()) for part in (e.encode(), data)]
         if self.url is not None and self.image is not None:  # the key does not tell the image
             others.append(self.image)

@@ -1,5 +1,6 @@
 """From the `sources:` section of a recipe to sources that can be read."""
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,20 @@ def make_sources(recipe: Recipe, root: str | None = None) -> dict[str, Source]:
     if not prefer:
         return made
     return {name: PreferredCaptions(source, prefer) for name, source in made.items()}
+
+
+def check_authorities(recipe: Recipe) -> None:
+    """Raises RecipeError when the certificates that a source is to trust can't be read."""
+    for name, section in recipe.sources.items():
+        ca_file = section.fetch.ca_file if isinstance(section, FetchingSource) else None
+        if ca_file is None:
+            continue
+        path = recipe.resolve(ca_file)
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:  # SSLError too
+            what = f"{path}: can't be read as certificates: {error.strerror or error}"
+            raise recipe.error(what, "sources", name, "fetch", "ca_file") from None
 
 
 def stores_of(recipe: Recipe) -> dict[str, Store]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pipeline.fetch.options import FetchOptions
@@ -18,8 +19,9 @@ class UrlTable:
     `captions` are columns in order of preference; each may hold a text or a list of texts.
     `key` is the column of the table's own ids; without it a row is named by file and number.
     `md5` and `sha256` are columns of hashes that the bytes must have. Other columns become the
-    row's meta. A row without a URL failed with `no_url`. Without `web`, img2dataset fetches, with
-    the parameters behind it; then a row whose URL is not fetched whatever happens says why.
+    row's meta. A row without a URL failed with `no_url`, one whose URL is no Unicode with
+    `bad_url`. Without `web`, img2dataset fetches, with the parameters behind it; then a row whose
+    URL is not fetched whatever happens says why.
     """
 
     name: str
@@ -51,17 +53,24 @@ class UrlTable:
             position = f"{file}:{number}"
             yield broken(fields, position) or self._row(fields, position)
 
+    @cached_property
+    def _used(self) -> frozenset[str | None]:
+        return frozenset({self.url, self.key, self.md5, self.sha256, *self.captions})
+
     def _row(self, fields: dict[str, Any], position: str) -> Incoming:
         row = Incoming(source_key=position)
         if self.key is not None:
             row.source_key = text_of(fields.get(self.key))
-        row.url = text_of(fields.get(self.url)) or None
+        given = fields.get(self.url)
+        row.url = text_of(given) or None
         for name in self.captions:
             row.captions += captions_of(fields.get(name), name)
-        used = {self.url, self.key, self.md5, self.sha256, *self.captions}
-        row.meta = plain({name: value for name, value in fields.items() if name not in used})
+        row.meta = plain({name: value for name, value in fields.items() if name not in self._used})
         if row.url is None:
             row.failed, row.detail, row.retriable = "no_url", f"column {self.url!r} is empty", False
+            return row
+        if isinstance(given, str) and given != row.url:  # what was replaced would be asked for
+            row.failed, row.detail, row.retriable = "bad_url", "holds what is no Unicode", False
             return row
         self._note_hashes(row, fields)
         refused = None if self.web is not None else refusal(row.url, self.allow_hosts)

@@ -91,7 +91,10 @@ def test_the_reward_is_learnt_once(tmp_path):
 
 def test_every_score_has_its_line_and_the_mix_the_five_that_it_began_with():
     told = {*scores._FITTED, *scores._OF_PAIRS}
-    assert {*scores.SCORES, *scores.NOISE, *scores.BLIND, "text only"} == {*told, "mix"}
+    assert {*scores.SCORES, *scores.JUDGES, *scores.NOISE, *scores.BLIND, "text only"} == {
+        *told,
+        "mix",
+    }
     columns = ("cosine", "negCLIPLoss", "anchored", "teacher mass", "linear reward")
     assert columns == scores._MIXED
 

@@ -7,10 +7,11 @@ from email.utils import formatdate
 import pytest
 
 from pipeline.fetch.bodies import Budget
+from pipeline.fetch.door import opened
 from pipeline.fetch.hosts import Hosts
 from pipeline.fetch.journey import retry_after
 from pipeline.fetch.options import FetchOptions
-from pipeline.fetch.pace import Pace
+from pipeline.fetch.pace import Pace, Past
 from pipeline.fetch.sites import site_of
 from pipeline.fetch.target import parse_target
 from tests import pictures
@@ -65,6 +66,35 @@ def test_what_is_paced_comes_back_a_period_after_it_was_given_back() -> None:
     times = asyncio.run(run())
     assert max(times[:4]) < 0.5
     assert times[4] >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", [{}, {"per_host_per_second": 5}])
+def test_doors_one_after_the_other_keep_the_pace_together(
+    server: Server, second: dict[str, int]
+) -> None:
+    server.otherwise = http(200, JPEG)
+    past: dict[str, Past] = {}
+    for changes in ({}, second):
+        with opened(quick(**{"per_host_per_second": 4} | changes), past=past) as door:
+            assert all(one.data for _, one in door.fetched([server.url(f"/{n}") for n in "abcd"]))
+    times = [asked.at for asked in server.asked]
+    assert len(times) == 12
+    assert most_in(times, 1.0) <= max(4, second.get("per_host_per_second", 0))
+
+
+@pytest.mark.slow
+def test_a_crawl_delay_outlasts_a_door(server: Server) -> None:
+    server.answers["/robots.txt"] = http(200, b"User-agent: *\nCrawl-delay: 0.7\n")
+    server.otherwise = http(200, JPEG)
+    past: dict[str, Past] = {}
+    for _ in range(2):
+        with opened(quick(refuse=frozenset()), past=past) as door:
+            assert all(one.data for _, one in door.fetched([server.url("/a")]))
+    times = [asked.at for asked in server.asked]
+    assert len(times) == 4
+    assert most_in(times, 0.69) == 1
+    assert list(past) == ["127.0.0.1"]
 
 
 def test_slow_paces_have_long_periods() -> None:
@@ -136,6 +166,16 @@ def test_a_host_that_fails_now_and_then_is_not(server: Server) -> None:
     urls = [server.url(f"/{n}") for n in range(20)]
     found = [one.failed for one in all_of(urls, quick(retries=0, per_host_at_once=1))]
     assert found == ["server_error", None] * 10
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_one_broken_url_does_not_condemn_its_host(server: Server, lanes: int) -> None:
+    server.otherwise = http(200, JPEG)
+    server.answers["/0"] = http(500)
+    urls = [server.url(f"/{n}") for n in range(9)]
+    found = all_of(urls, quick(retries=5, per_host_at_once=lanes))
+    assert [one.failed for one in found] == ["server_error"] + [None] * 8
+    assert found[0].attempts == 6
 
 
 def test_what_cannot_be_cured_is_tried_once(server: Server) -> None:

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from pipeline.fetch.door import opened
 from pipeline.fetch.options import FetchOptions, OptOut
+from pipeline.fetch.outcome import Refusal
 from pipeline.fetch.rules import best_match, fits, parse_rules
 from tests import pictures
 from tests.fetch.asking import all_of, one, quick
@@ -169,3 +171,15 @@ def test_the_longest_pattern_counts() -> None:
 def test_a_robots_txt_made_to_cost_time_costs_none() -> None:
     many = "User-agent: *\n" + "Disallow: /" + "*a" * 400 + "\n" * 2
     assert rules(many * 500).allow("http://a.test/" + "a" * 8000) is False
+
+
+def test_a_host_without_rules_costs_its_urls_no_memory(server: Server) -> None:
+    """An exception that is raised again and again keeps the frames of each time."""
+    server.answers["/robots.txt"] = http(500)
+    with opened(quick()) as door:
+        found = [one.failed for _, one in door.fetched([server.url(f"/{n}") for n in range(9)])]
+        (known,) = door.web.manners._robots._known.values()
+        rules = known.task.result()
+    assert set(found) == {"robots_unreachable"}
+    assert isinstance(rules, Refusal)
+    assert rules.__traceback__ is None

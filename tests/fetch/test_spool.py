@@ -1,5 +1,6 @@
 """Outcomes on disk: what was put is there again, whatever end the file has."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,19 @@ def test_damage_costs_what_lies_behind_it(tmp_path, place):
     (tmp_path / "spool").write_bytes(data)
     again = Spool(spool.path, "a")
     assert list(again.names()) == ([] if place == 30 else ["one ü", "two"])
+
+
+def test_a_disk_that_takes_no_more_is_named_and_costs_the_last_alone(tmp_path):
+    spool = filled(tmp_path / "spool")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "spool").stat().st_size + 9, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*spool"):
+            spool.put("four", WHOLE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    spool.close()
+    assert list(Spool(spool.path, "a").names()) == ["one ü", "two", "three"]
 
 
 def test_removed_is_gone(tmp_path):

@@ -18,6 +18,9 @@ SCORERS = {
     "caption_logp": "likelihood: {model: embedded}",
     "itm_score": "itm: {model: embedded}",
     "facet_object": "facets: {}",
+    "vqa_score": "vqa_score: {}",
+    "mlm_matching": "mlm_filter: {}",
+    "unime_score": "unime: {}",
     "watermark_likelihood": "marks: {}",
     "concepts": "concepts: {}",
 }

@@ -121,7 +121,6 @@ def test_where_a_server_is_does_not_decide_about_values():
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({}, TypeError, "give `model`"),
         ({"model": "a/b", "server": NOWHERE}, TypeError, "give `model`"),
         ({"server": NOWHERE, "revision": "0" * 40}, ValueError, "not on a server"),
         ({"server": {"endpoints": [], "model": "m"}}, ValueError, "needs endpoints"),

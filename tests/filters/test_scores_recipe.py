@@ -11,6 +11,8 @@ LEARNT = ("noise_probability", "noise_loss", "teacher_mass", "mix_score")
 SCORES = (
     *("clip_score", "mirrored_score", "reward", "filip_score", "ot_score", "itm_score"),
     *("caption_logp", "caption_gain", "facet_min", "support_min", "clip_consistency"),
+    *("vqa_score", "mlm_matching", "mlm_detail", "mlm_quality", "mlm_understanding"),
+    "unime_score",
     *("neg_clip_score", "reassigned_to", "agreement_min", "pii", "profanities"),
     *("watermark_likelihood", "logo_likelihood", "has_c2pa"),
 )

@@ -6,7 +6,7 @@ import pytest
 
 from filters.served import Answer, Request, Server, ServerFailed, TimedOut, ask
 from filters.served import keep_in as keep
-from filters.served_cache import FILE, Store
+from filters.served_cache import FILE, RUN, Store
 from tests.filters.model_server import Action, ModelServer, failing, prompt_of, serve
 
 ECHO = Action(text=prompt_of)
@@ -45,6 +45,17 @@ def test_the_first_failure_is_retriable_and_the_second_is_the_row_s(tmp_path, ac
     assert (first[0], first[2]) == (second[0], second[2])
 
 
+@pytest.mark.slow
+def test_failures_in_one_run_count_once_however_often_it_is_asked(tmp_path):
+    keep(str(tmp_path))
+    (tmp_path / RUN).write_text("first")
+    with serve(ECHO, by_prompt={"bad": failing(500)}) as model:
+        server = of(model)
+        assert [ask(ASKS, server)[1].retriable for _ in range(3)] == [True] * 3
+        (tmp_path / RUN).write_text("second")
+        assert [ask(ASKS, server)[1].retriable for _ in range(2)] == [False] * 2
+
+
 def test_one_that_is_answered_the_second_time_is_stored(tmp_path):
     keep(str(tmp_path))
     with serve(ECHO, by_prompt={"bad": failing(500)}) as model:
@@ -76,13 +87,17 @@ def test_refusals_and_servers_that_are_down_are_not_counted(tmp_path):
         assert connection.execute("select count(*) from failures").fetchone() == (0,)
 
 
-def test_a_file_made_before_failures_were_counted_is_used_on(tmp_path):
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_file_made_before_failures_were_counted_is_used_on(tmp_path, is_older):
     path = str(tmp_path / FILE)
     first = Store(path)
     first.keep(b"k", "tiny", Answer("x", "stop", 1, 2))
     first.close()
     with sqlite3.connect(path) as connection:
         connection.execute("drop table failures")
+        if is_older:
+            made = "create table failures (key blob primary key, times int not null)"
+            connection.execute(made)
     store = Store(path)
     assert store.recall([b"k"])[b"k"].text == "x"
     assert store.note_failures([b"k", b"l"]) == {b"k": 1, b"l": 1}

@@ -85,8 +85,6 @@ def test_columns_identity_and_what_is_refused(model):
     assert len(plain.weights_digest) == 64
     with pytest.raises(ValueError, match="takes no `form`"):
         UniMe(model, form="input")
-    with pytest.raises(TypeError, match="give `model`"):
-        UniMe()
     with pytest.raises(ValueError, match="once"):
         UniMe(model, text_prompt="no place for a text")
     with pytest.raises(ValueError, match="40 hexadecimal"):

@@ -23,7 +23,10 @@ from tests import pictures
 from tests.conftest import RECIPE, built, write_pair
 
 NOWHERE = {"endpoints": ["http://127.0.0.1:1/v1"], "model": "m"}  # so nobody may be asked
-OFFLINE = (ComClip, Facets, ImageTextMatching, RewardScore, WordRegionTransport)
+OFFLINE = (
+    *(ComClip, Facets, ImageTextMatching, RewardScore, WordRegionTransport),
+    *(VqaScore, MlmFilter, UniMe),
+)
 SLOW = pytest.param(CaptionLikelihood(), marks=pytest.mark.slow)  # encodes a list of words
 SERVED = (
     VqaScore(server=NOWHERE),

@@ -192,7 +192,7 @@ def test_a_build_with_a_server_goes_on_over_failing_rows_and_pays_once(make_buil
         ("server: {endpoint: 'http://h/v1', model: m}", "no parameter 'endpoint'; known are endp"),
         ("server: {endpoints: ['ftp://h'], model: m}", "must begin with http"),
         ("model: somebody/something", "needs `revision`"),
-        ("text_tokens: 9", "give `model`"),
+        ("text_tokens: 9", "model 'embedded' takes no `text_tokens`"),
     ],
 )
 def test_a_wrong_judge_is_an_error_of_the_recipe(make_build, parameters, message):

@@ -56,6 +56,7 @@ def test_a_question_without_the_picture_costs_none():
     "scorer",
     [
         Facets(),
+        *(kind() for kind in (VqaScore, MlmFilter, UniMe)),
         *(kind("a/b", "0" * 40) for kind in (VqaScore, MlmFilter, UniMe)),
         Facets("local", "a/b", "0" * 40),
     ],

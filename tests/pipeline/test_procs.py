@@ -1,5 +1,6 @@
 """Workers share tasks, and no death of anybody leaves a task undone or a process behind."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -50,6 +51,17 @@ def test_each_task_is_done_once(tmp_path: Path) -> None:
 def test_no_more_workers_than_tasks(tmp_path: Path) -> None:
     run(works.write_file, works.shards(tmp_path, 1), workers=5)
     assert len(works.pids(tmp_path)) == 1
+
+
+def test_what_workers_log_is_logged_here(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        run(works.log_lines, works.shards(tmp_path, 2))
+    said = sorted(caplog.record_tuples)
+    assert said == [
+        (name, level, f"shard {number} of 2")
+        for name, level in (("elsewhere", logging.WARNING), ("pipeline.works", logging.INFO))
+        for number in range(2)
+    ]
 
 
 @pytest.mark.slow

@@ -50,6 +50,25 @@ def test_a_bar_leaves_failures_on_the_screen() -> None:
     assert "2/3" in stream.getvalue()
 
 
+def test_log_lines_stand_above_a_bar() -> None:
+    stream, logger = Terminal(), logging.getLogger("pipeline.told")
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    try:
+        progress = BarProgress(stream)
+        progress.begin("ingest", 3)
+        logger.warning("waiting for a.org")
+        progress.finish()
+        logger.warning("behind the bar")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    before, line, after = stream.getvalue().partition("waiting for a.org\n")
+    assert line
+    assert before.endswith("\x1b[2K")  # the line was emptied first
+    assert "ingest" in after
+    assert after.endswith("behind the bar\n")
+
+
 def test_a_bar_is_for_terminals() -> None:
     assert isinstance(choose_progress(Terminal()), BarProgress)
     assert isinstance(choose_progress(io.StringIO()), LogProgress)

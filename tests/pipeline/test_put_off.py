@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from filters.mlm_filter import QUESTIONS
 from filters.served import keep_in
 from filters.vqa_score import QUESTION
 from pipeline.errors import ShardsFailed
@@ -17,9 +18,9 @@ def _keeps_nothing():
     keep_in(None)
 
 
-def rows(build) -> list[dict[str, Any]]:
+def rows(build, name: str = "vqa_score") -> list[dict[str, Any]]:
     made = build.open_pool()
-    written = build.resolve(made)[0].writers["vqa_score"]
+    written = build.resolve(made)[0].writers[name]
     return [row for shard in made.shards for row in written.read(shard).to_pylist()]
 
 
@@ -49,3 +50,28 @@ def test_one_more_run_brings_all_rows_of_a_shard(make_build, recovers):
     found = rows(build)
     assert sum("broken" in (row["vqa_error"] or "") for row in found) == (0 if recovers else 3)
     assert sum(row["vqa_score"] is not None for row in found) == (13 if recovers else 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_request_that_fails_in_two_shards_of_a_run_is_asked_by_the_next(
+    make_build, photos, recovers
+):
+    for name in ("00", "11"):  # in the first shard, and in the third
+        (photos / f"{name}.txt").write_text("the same words")
+    broken = QUESTIONS["quality"].replace("{text}", "the same words")
+    with serve(Action("55"), by_prompt={broken: failing(500, "broken")}) as server:
+        score = (
+            "score:\n  mlm: {scorer: mlm_filter, questions: [quality], server: {endpoints:"
+            f" ['{server.url}'], model: tiny, attempts: 1}}}}\n"
+        )
+        build = make_build(f"{RECIPE.partition('score:')[0]}{score}ingest: {{rows_per_shard: 5}}\n")
+        build.ingest()
+        with pytest.raises(ShardsFailed, match="2 shards failed"):
+            build.score()
+        assert server.prompts[broken] == 2
+        if recovers:
+            server.by_prompt.clear()
+        build.score()
+    found = rows(build, "mlm_quality")
+    assert sum("broken" in (row["mlm_error"] or "") for row in found) == (0 if recovers else 2)

@@ -134,12 +134,14 @@ def test_a_scorer_is_told_where_it_may_keep_answers_before_it_prepares(make_buil
     assert Keeping.seen == [str(tmp_path / "out" / "requests"), "prepared"]
 
 
-def test_without_work_it_is_told_nothing_and_no_folder_is_made(make_build, tmp_path):
+def test_without_work_it_is_told_nothing_and_nothing_is_kept(make_build, tmp_path):
     Keeping.seen.clear()
     build = scored(make_build, Keeping, ", only: \"caption = 'nobody'\"")
     assert Keeping.seen == []
-    assert tree(build.out, "requests/*") == {}
-    assert not (tmp_path / "out" / "requests").exists()
+    assert [*tree(build.out, "requests/*")] == ["requests/run"]
+    before = (tmp_path / "out" / "requests" / "run").read_bytes()
+    build.score()
+    assert (tmp_path / "out" / "requests" / "run").read_bytes() == before
 
 
 def test_a_second_shard_of_a_process_is_told_the_same(make_build):

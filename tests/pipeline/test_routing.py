@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,18 @@ def test_rows_come_back_as_they_were(tmp_path):
         assert (again.failed, again.detail, again.hashes) == (row.failed, row.detail, row.hashes)
     assert found[rows[2][0]].url == "http://?.org/"
     assert found[rows[2][0]].held == "file\udcff.jpg"
+
+
+def test_rows_that_say_much_are_sorted_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(routing, "_GROUP_ROWS", 3)
+    monkeypatch.setattr(routing, "_BYTES_TOGETHER", 300)
+    rows = [said(f"http://h{n}.org/", n, meta={"text": "x" * 99}) for n in range(20)]
+    path = routing.rows_path(str(tmp_path), 0)
+    routing.write_rows(path, rows, OPTIONS, "plan")
+    assert pq.ParquetFile(path).metadata.num_row_groups == 7
+    parts = routing.partitions(str(tmp_path), {0: "s"}, 1)
+    found = [key for part in parts for key, _ in routing.incoming(read(tmp_path, part, [0]))]
+    assert sorted(found) == sorted(key for key, _, _ in rows)
 
 
 @pytest.mark.parametrize(

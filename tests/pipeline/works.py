@@ -1,6 +1,7 @@
 """Works of shards that tests hand to engines: they leave files, take a while, fail or die."""
 
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -40,6 +41,14 @@ def write_file(shard: Shard, seconds: float = 0.0) -> dict[str, Any]:
     data = hashlib.sha256(str(shard.number).encode()).digest() * 100
     storage.write_atomic(str(shard.path), data)
     return {"rows": shard.number, "size_bytes": len(data)}
+
+
+def log_lines(shard: Shard) -> dict[str, Any]:
+    """A line that a person is to see, another of a library, and one that is nobody's concern."""
+    logging.getLogger("pipeline.works").info("shard %d of %d", shard.number, 2)
+    logging.getLogger("elsewhere").warning("shard %d of %d", shard.number, 2)
+    logging.getLogger("elsewhere").info("shard %d", shard.number)
+    return write_file(shard)
 
 
 def fail_at(shard: Shard, number: int, error: Callable[[], BaseException]) -> dict[str, Any]:

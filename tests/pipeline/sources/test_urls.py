@@ -56,7 +56,7 @@ def test_rows_without_a_usable_url_say_why(tmp_path):
         "bad_row",
         "bad_scheme",
         "blocked_address",
-        None,
+        "bad_url",
     ]
     assert [r.source_key for r in found] == [f"t.jsonl:{i}" for i in range(8)]
     assert all(r.retriable is False and r.detail for r in found if r.failed)
