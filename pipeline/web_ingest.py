@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -93,18 +93,20 @@ def fetch_partition(task: "FetchTask", job: "IngestJob") -> dict[str, Any]:
 
     Sources that are fetched in the same way share what is learnt of hosts.
     """
-    with _alone(task, job.root):
-        found = [pool.finished_shard(job.root, name, task.plan) for name in task.shards]
-        done = [shard for shard in found if shard is not None]  # perhaps by another process
-        return _counts(done if len(done) == len(found) else _fetched(task, job))
+    shards = _finished(task, job)
+    if shards is None:
+        with _alone(task, job.root):
+            shards = _finished(task, job)  # perhaps by another process
+            if shards is None:
+                shards = list(_fetched(task, job))
+    return {"rows": sum(s.rows for s in shards), "samples": sum(s.samples for s in shards)}
 
 
-def _counts(shards: Iterable[Shard]) -> dict[str, Any]:
-    counts = {"rows": 0, "samples": 0}
-    for shard in shards:
-        counts["rows"] += shard.rows
-        counts["samples"] += shard.samples
-    return counts
+def _finished(task: "FetchTask", job: "IngestJob") -> list[Shard] | None:
+    """The shards of a partition when all are written."""
+    found = [pool.finished_shard(job.root, name, task.plan) for name in task.shards]
+    shards = [shard for shard in found if shard is not None]
+    return shards if len(shards) == len(found) else None
 
 
 @contextmanager

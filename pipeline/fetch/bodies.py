@@ -21,7 +21,8 @@ class Budget:
     """Counts the bytes of bodies being read and not yet taken. A class, because it counts.
 
     Beyond the limit one body at a time goes on, so that there is always one that comes to its
-    end; the others wait. So no more is held than the limit and twice the limit of one body.
+    end; the others wait. So no more is held than the limit and twice the limit of one body; while
+    nobody takes what is ready, the bodies that were begun by then, too.
     """
 
     def __init__(self, limit: int) -> None:

@@ -133,11 +133,11 @@ class Run:
             if not line:
                 break
             number, wanted, target = line.popleft()
-            outcome = await self._web.fetcher.fetch(wanted, target)
-            self._budget.free(-len(outcome.data or b""))
-            self._tell(number, outcome)
+            # Not under a name here, which would hold the body until the next one is there.
+            self._tell(number, await self._web.fetcher.fetch(wanted, target))
 
     def _tell(self, number: int, outcome: Outcome) -> None:
+        self._budget.free(-len(outcome.data or b""))
         self._open.discard(number)
         self._ready.append((number, outcome))
         self._news.set()

@@ -1,6 +1,7 @@
 """A call always ends, with one outcome for each URL, and dead hosts cost little."""
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline.fetch.door import fetched, opened
 from pipeline.fetch.engine import Progress, Web, fetch
+from pipeline.fetch.outcome import Outcome
 from tests import pictures
 from tests.fetch.asking import all_of, loopback, quick
 from tests.fetch.server import Server, Writer, http
@@ -85,6 +87,33 @@ def test_outcomes_that_nobody_takes_hold_up_the_fetch(site: Server) -> None:
     time.sleep(0.3)
     assert len(site.asked) < 10
     assert len(list(run)) == 49
+
+
+def bytes_of_outcomes() -> int:
+    known = (one for one in gc.get_objects() if type(one) is Outcome)
+    return sum(len(one.data or b"") for one in known)
+
+
+def test_what_was_taken_is_held_by_nobody(site: Server) -> None:
+    hosts = [f"h{n}.test" for n in range(9)]
+    site.answers["/slow"] = silent
+    urls = [site.url(path, host) for host in hosts for path in ("/a", "/slow")]
+    options = quick(*hosts, per_host_at_once=1, retries=0)
+    run = fetched(urls, options, lookup=loopback)
+    for _ in hosts:
+        next(run)
+    assert bytes_of_outcomes() <= len(JPEG)
+    assert {one.failed for _, one in run} == {"timeout"}
+
+
+def test_bodies_count_until_more_is_asked_for(site: Server) -> None:
+    site.otherwise = http(200, JPEG + bytes(100_000))
+    options = quick(held_bytes=400_000, per_host_at_once=2)
+    run = fetched([site.url(f"/{n}") for n in range(20)], options)
+    for _ in range(20):
+        assert next(run)[1].data
+        time.sleep(0.02)
+        assert bytes_of_outcomes() <= 400_000 + 2 * 102_000  # those two that were begun
 
 
 def test_what_is_known_of_hosts_is_known_in_the_next_call(site: Server) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_images_that_are_written_are_let_go(tmp_path, server, monkeypatch):
     def watched(place: Place, rows: Iterable[Keyed], check: Callable[[bytes], None]) -> pool.Shard:
         def counted() -> Iterable[Keyed]:
             for row in rows:
-                known = (one for one in gc.get_objects() if isinstance(one, Incoming))
+                known = (one for one in gc.get_objects() if type(one) is Incoming)
                 held.append(sum(one.image is not None for one in known))
                 yield row
 
@@ -104,3 +105,18 @@ def test_images_that_are_written_are_let_go(tmp_path, server, monkeypatch):
     build_of(tmp_path, server, "per_host_per_second: 1000").ingest()
     assert len(held) == ROWS
     assert max(held) <= 2
+
+
+@pytest.mark.slow
+def test_a_crawl_delay_lies_between_the_last_page_and_the_first_image(tmp_path, server):
+    server.answers |= {
+        "/robots.txt": http(200, b"User-agent: *\nCrawl-delay: 1.3\n"),
+        "/": http(200, b'<html><img src="/1.jpg" alt="a"></html>', "Content-Type: text/html"),
+    }
+    fetch = "fetch: {allow_hosts: [127.0.0.1], refuse: []}"
+    text = f"sources: {{site: {{crawl: ['{server.url('/')}'], depth: 0, {fetch}}}}}"
+    recipe = parse_recipe(text, str(tmp_path / "recipe.yaml"))
+    assert failures(Build(recipe, str(tmp_path / "out")).ingest()) == {None: 1}
+    assert server.paths() == ["/robots.txt", "/", "/robots.txt", "/1.jpg"]
+    times = [asked.at for asked in server.asked]
+    assert min(after - before for before, after in pairwise(times)) >= 1.29
