@@ -31,7 +31,7 @@ PICTURES, THREADS, PER_SHARD, ADDRESSES = 4000, 32, 1000, 64
 HOSTS = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
 NGINX = """\
 worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 20000; events {{ worker_connections 16384; }}
 http {{
   access_log off; types {{ image/jpeg jpg; }}
   client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;

@@ -25,6 +25,7 @@ from pipeline.pool import Pool, Shard
 from pipeline.pool_rows import Place, block, mark_duplicate, write_shard
 from pipeline.routing import Partition, Said
 from pipeline.sources.base import Incoming, Source, Unit
+from pipeline.stage import Ending
 from pipeline.storing import Store
 
 VERSION = 3  # raise it when the same sources would give another pool; 3: rows are fetched by site
@@ -297,7 +298,7 @@ def _by_list(chosen: npt.NDArray[np.bool_], lists: Sequence[Any]) -> list[npt.ND
     return [np.flatnonzero(part) for part in np.split(chosen, ends[:-1])]
 
 
-def write_task(task: Task, job: IngestJob) -> dict[str, Any]:
+def write_task(task: Task, job: IngestJob) -> dict[str, Any] | Ending:
     """Write the shards of a unit or a partition that are not there yet; counts for the ledger."""
     if isinstance(task, WriteTask):
         return write_unit(task, job)

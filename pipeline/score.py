@@ -7,7 +7,7 @@ become smaller for a while, and the record of the shard says so.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from pipeline.score_job import ScoreJob, feed_of, stale
 from pipeline.score_memory import Room, is_out_of_memory, with_batch_size
 from pipeline.score_named import NAME, image_name, names_of, recalled
 from pipeline.score_record import DETAIL, described, drop_misfits, summary
-from pipeline.stage import reason
+from pipeline.stage import Ending, reason
 
 Ready = Sequence[tuple[int, list[Any]]]  # rows, and what a scorer reads of each
 Scores = Mapping[str, Sequence[Any]]
@@ -46,7 +46,7 @@ def score_shard(shard: Shard, job: ScoreJob) -> dict[str, Any]:
     return begin_shard(shard, job)()
 
 
-def begin_shard(shard: Shard, job: ScoreJob) -> Callable[[], dict[str, Any]]:
+def begin_shard(shard: Shard, job: ScoreJob) -> Ending:
     """The same but for its end: what is returned waits for the last answers, and writes.
 
     It may do so in another thread, beside the beginning of the next shard.
@@ -67,7 +67,7 @@ def begin_shard(shard: Shard, job: ScoreJob) -> Callable[[], dict[str, Any]]:
         with _none_left(results):
             _score(feed, results)
         times["wait_s"] = round(feed.waited_s, 3)
-    return partial(_finished, shard, results, times)
+    return Ending(partial(_finished, shard, results, times))
 
 
 def _finished(

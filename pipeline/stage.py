@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,10 +24,26 @@ from pipeline.errors import CurationError
 Descriptor = Any  # small, picklable
 Task = tuple[str, Descriptor]
 Stats = dict[str, Any]
-Work = Callable[[Descriptor], Stats | Callable[[], Stats]]
 Record = dict[str, Any]
 
 _NAME = re.compile(r"[A-Za-z0-9_=][A-Za-z0-9_=.,+-]{0,200}")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a task's work, which waits more than it works; it may be in another thread.
+
+    While more than `beside` of them go on, no further task begins.
+    """
+
+    end: Callable[[], Stats]
+    beside: int = 1
+
+    def __call__(self) -> Stats:
+        return self.end()
+
+
+Work = Callable[[Descriptor], Stats | Ending]
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,8 @@ class Stage:
     """Work on whole shards, and the folder where each task leaves its record.
 
     `work` must be picklable, safe to repeat and safe to run twice at once: engines may do either.
-    It returns a small dict that JSON can hold, or a function that does: the end of the work, which
-    waits more than it works and may do so beside the beginning of the next task.
+    It returns a small dict that JSON can hold, or the ending that does, which may go on beside the
+    next tasks.
     """
 
     name: str
@@ -65,14 +81,14 @@ def run_task(stage: Stage, run: str, task: Task) -> None:
     A task that already has a record of this `run` is not done again: an engine repeats tasks when
     a worker dies with their rows. Raises CurationError when the record can't be written.
     """
-    rest = _begin_task(stage, run, task)
-    if rest is not None:
-        rest()
+    ending = _begin_task(stage, run, task)
+    if ending is not None:
+        ending()
 
 
 @dataclass
 class Turns:
-    """Does tasks of a stage one after another; the end of one may be beside the next.
+    """Does tasks of a stage one after another; endings may go on beside the next.
 
     Mutable: it remembers what has not ended. `ended` is told the name of each task that has, also
     in another thread.
@@ -81,32 +97,37 @@ class Turns:
     stage: Stage
     run: str
     ended: Callable[[str], None]
-    _last: "Future[None] | None" = field(default=None, init=False)
+    _open: "set[Future[None]]" = field(default_factory=set, init=False)
 
     def do(self, task: Task) -> None:
-        """Begin a task when no more than one before it has not ended. Raises as `run_task`."""
-        rest = _begin_task(self.stage, self.run, task)
-        self.settle()
-        if rest is None:
+        """Begin a task, and return when its ending has begun. Raises as `run_task`."""
+        ending = _begin_task(self.stage, self.run, task)
+        if ending is None:
             self.ended(task[0])
         else:
-            self._last = aside.begin(partial(self._end, rest, task[0]))
+            self._wait(ending.beside - 1)
+            self._open.add(aside.begin(partial(self._end, ending, task[0])))
 
     def settle(self) -> None:
         """Wait for what has not ended."""
-        last, self._last = self._last, None
-        if last is not None:
-            last.result()
+        self._wait(0)
 
-    def _end(self, rest: Callable[[], None], name: str) -> None:
+    def _wait(self, most: int) -> None:
+        """Until no more than so many go on."""
+        while len(self._open) > most:
+            done, self._open = wait(self._open, return_when=FIRST_COMPLETED)
+            for one in done:
+                one.result()
+
+    def _end(self, ending: Ending, name: str) -> None:
         try:
-            rest()
+            ending()
         finally:
             self.ended(name)
 
 
-def _begin_task(stage: Stage, run: str, task: Task) -> Callable[[], None] | None:
-    """Do a task, or all of it but the end that is returned."""
+def _begin_task(stage: Stage, run: str, task: Task) -> Ending | None:
+    """Do a task, or all of it but the ending that is returned."""
     name, descriptor = task
     path = stage.record_path(name)
     if read_record(path, run) is not None:
@@ -116,17 +137,18 @@ def _begin_task(stage: Stage, run: str, task: Task) -> Callable[[], None] | None
     record = _tried(partial(stage.work, descriptor))
     spent = {"cpu_s": round(_cpu_s() - cpu, 3)}  # what comes after is beside another task's
 
-    def leave(record: Record) -> None:
+    def leave(record: Record) -> Stats:
         wall = {"wall_s": round(time.monotonic() - started, 3)}
         peak = {"peak_memory_bytes": _peak_memory_bytes()}
         try:
             storage.write_json(path, {"run": run, **record, **wall, **spent, **peak})
         except OSError as error:
             raise CurationError(f"{path}: can't write this record: {reason(error)}") from error
+        return record
 
-    rest = record.get("stats")
-    if callable(rest):
-        return lambda: leave(_tried(rest))
+    ending = record.get("stats")
+    if isinstance(ending, Ending):
+        return Ending(lambda: leave(_tried(ending)), ending.beside)
     leave(record)
     return None
 
@@ -154,11 +176,11 @@ def reason(error: BaseException) -> str:
     return text
 
 
-def _tried(work: Callable[[], Stats | Callable[[], Stats]]) -> Record:
-    """What came of it, as a record; `stats` may be the function that does the rest."""
+def _tried(work: Callable[[], Stats | Ending]) -> Record:
+    """What came of it, as a record; `stats` may be the ending that does the rest."""
     try:
         stats = work()
-        if not callable(stats):
+        if not isinstance(stats, Ending):
             stats = json.loads(json.dumps(stats, allow_nan=False))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (some libraries sys.exit)
         return {"status": "failed", "error": reason(error), "traceback": _tail(error)}

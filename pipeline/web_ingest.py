@@ -8,36 +8,42 @@ import fcntl
 import json
 import logging
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline import decoding, pool, routing, storage, takedown_match
+from pipeline import aside, decoding, pool, routing, storage, takedown_match
 from pipeline.errors import DamagedFile
 from pipeline.fetch.door import Door, opened
+from pipeline.fetch.engine import Progress
 from pipeline.fetch.options import FetchOptions, Wanted
 from pipeline.fetch.outcome import Outcome
 from pipeline.fetch.pace import Past
+from pipeline.fetch.room import Room
 from pipeline.fetch.spool import Spool
 from pipeline.fetch.told import Told
 from pipeline.places import requests_folder
 from pipeline.pool import Shard
 from pipeline.pool_rows import Keyed, block, mark_duplicate, write_shard
 from pipeline.sources.base import Incoming, Source
+from pipeline.stage import Ending
 from pipeline.storing import Store, stored
 from pipeline.takedown_record import TAKEN_DOWN
 
 if TYPE_CHECKING:
     from pipeline.ingest import FetchTask, IngestJob
 
+TOGETHER = 4  # partitions that a process fetches at a time, when they leave room for each other
 _PACE_S = 1.0  # for which what a process has asked that was killed counts against the pace
 _PASTS: dict[str, Past] = {}  # of the sites that this process has just asked
 _LOGGER = logging.getLogger(__name__)
@@ -88,8 +94,21 @@ class _Part:
         return found if found is not None and found.keys == pool.keys_digest(keys) else None
 
 
-def fetch_partition(task: "FetchTask", job: "IngestJob") -> dict[str, Any]:
+def fetch_partition(task: "FetchTask", job: "IngestJob") -> dict[str, Any] | Ending:
     """Write the shards of a partition that are not there yet; returns counts for the ledger.
+
+    Once it waits more than it works the rest is an ending, beside which others may begin: hosts
+    that are slow or dead, and large ones with their pace, hold up nobody else.
+    """
+    has_room = threading.Event()
+    work = aside.begin(partial(_made, task, job, has_room.set))
+    work.add_done_callback(lambda _: has_room.set())
+    has_room.wait()
+    return work.result() if work.done() else Ending(work.result, TOGETHER - 1)
+
+
+def _made(task: "FetchTask", job: "IngestJob", has_room: Callable[[], None]) -> dict[str, Any]:
+    """The shards of a partition as counts, those that are not there fetched.
 
     Sources that are fetched in the same way share what is learnt of hosts.
     """
@@ -98,7 +117,7 @@ def fetch_partition(task: "FetchTask", job: "IngestJob") -> dict[str, Any]:
         with _alone(task, job.root):
             shards = _finished(task, job)  # perhaps by another process
             if shards is None:
-                shards = list(_fetched(task, job))
+                shards = list(_fetched(task, job, has_room))
     return {"rows": sum(s.rows for s in shards), "samples": sum(s.samples for s in shards)}
 
 
@@ -134,7 +153,13 @@ def _local(root: str, name: str) -> str:
     return os.path.join(requests_folder(root), name)
 
 
-def _fetched(task: "FetchTask", job: "IngestJob") -> Iterator[Shard]:
+def _fetched(task: "FetchTask", job: "IngestJob", has_room: Callable[[], None]) -> Iterator[Shard]:
+    told, room = Told(task.label), Room(has_room)
+
+    def notice(progress: Progress) -> None:
+        told.tell(progress)
+        room.look(progress)
+
     groups: dict[FetchOptions, list[str]] = {}
     for name in task.names:
         web = job.sources[name].web
@@ -142,9 +167,10 @@ def _fetched(task: "FetchTask", job: "IngestJob") -> Iterator[Shard]:
             raise DamagedFile(f"source {name!r} is not fetched any more; ingest again")
         groups.setdefault(web, []).append(name)
     for options, names in groups.items():
-        with opened(options, past=_PASTS) as door:
+        share = replace(options, held_bytes=max(options.held_bytes // TOGETHER, 1))
+        with opened(share, past=_PASTS) as door:
             for name in names:
-                yield from _written(_part(task, job, name), door, task.label)
+                yield from _written(_part(task, job, name), door, task.label, notice)
 
 
 def _part(task: "FetchTask", job: "IngestJob", name: str) -> _Part:
@@ -167,7 +193,9 @@ def _losers(root: str, number: int) -> Any:
     return storage.open_input(losers_path(root, number))
 
 
-def _written(part: _Part, door: Door, label: str) -> Iterator[Shard]:
+def _written(
+    part: _Part, door: Door, label: str, notice: Callable[[Progress], None]
+) -> Iterator[Shard]:
     """Every shard of a part; those that are not there are fetched, some at a time."""
     rest, together = iter(part.ends), part.together(door.web.options)
     while names := list(islice(rest, together)):
@@ -175,7 +203,7 @@ def _written(part: _Part, door: Door, label: str) -> Iterator[Shard]:
         due = [name for name, shard in found.items() if shard is None]
         if due:
             with _spool(part, label) as spool:
-                found |= _Window(part, due, spool).write(door, label)
+                found |= _Window(part, due, spool).write(door, notice)
         yield from (shard for shard in found.values() if shard is not None)
 
 
@@ -210,19 +238,19 @@ class _Window:
                 self._waiting.setdefault(name, []).append(shard)
             self._left[shard] = len(open_)
 
-    def write(self, door: Door, label: str) -> dict[str, Shard]:
+    def write(self, door: Door, notice: Callable[[Progress], None]) -> dict[str, Shard]:
         """Fetch what is missing, and write every shard once it waits for nothing more.
 
         Shards are written beside, so that what comes meanwhile is on disk at once.
         """
-        names, told = list(self._wanted), Told(label)
+        names = list(self._wanted)
         with ThreadPoolExecutor(1) as aside:
             writing = {
                 shard: aside.submit(self._write, shard)
                 for shard, left in self._left.items()
                 if not left
             }
-            for number, outcome in door.fetched([self._wanted[name] for name in names], told.tell):
+            for number, outcome in door.fetched([self._wanted[name] for name in names], notice):
                 name = names[number]
                 self._spool.put(name, self._kept(outcome))
                 for shard in self._waiting[name]:

@@ -7,6 +7,7 @@ is repeated behind the caller's back.
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from pipeline.fetch.bodies import Budget, unpack
 from pipeline.fetch.failures import FAILURES, refusal_of
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Refusal
-from pipeline.fetch.resolver import Blocked, Resolver
+from pipeline.fetch.resolver import Blocked, Resolver, dns_refusal
 from pipeline.fetch.target import Target
 
 Headers = CIMultiDictProxy[str]
@@ -29,6 +30,7 @@ _MOST_HEADERS = 128
 _BUFFER = 1 << 16
 _IDLE_S = 4.0  # short, for every host leaves a connection
 _REST = 1 << 14  # bytes of an unwanted body that are read to keep the connection
+_LEAST_BYTES_S = 1000  # of a body
 _IN_PLACE = 1 << 16  # bytes that are unpacked without a thread
 
 
@@ -57,6 +59,38 @@ class Answer:
     status: int
     headers: Headers
     body: bytes | None
+
+
+@dataclass(slots=True)
+class _Speed:
+    """How fast a body comes; mutable, because it counts. Time in which nobody reads is no matter.
+
+    Who sends a byte now and then meets every limit between two of them.
+    """
+
+    every_s: float
+    left_s: float = 0.0
+    bytes: int = 0
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.left_s, self.at = self.every_s, time.monotonic()
+
+    def check(self, count: int) -> None:
+        """Note what came. Raises Refusal when it was too little for a whole period."""
+        now = time.monotonic()
+        self.left_s -= now - self.at
+        self.bytes += count
+        self.at = now
+        if self.left_s > 0:
+            return
+        if self.bytes < _LEAST_BYTES_S * self.every_s:
+            raise Refusal("timeout", f"{self.bytes} bytes in {self.every_s - self.left_s:.1f} s")
+        self.left_s, self.bytes = self.every_s, 0
+
+    def resume(self) -> None:
+        """Reading goes on after what may have been a wait."""
+        self.at = time.monotonic()
 
 
 class Client:
@@ -112,17 +146,25 @@ class Client:
             raise Refusal("bad_url", f"{url.host}:{url.port} is another host to the client")
         headers = {"Accept": ask.accept, "Accept-Encoding": ask.encodings}
         try:
-            async with (
-                asyncio.timeout(seconds),
-                self._session.get(url, headers=headers, allow_redirects=False) as response,
-            ):
-                return await self._answer(response, ask)
+            async with asyncio.timeout(seconds):
+                await self._find(target)
+                asked = self._session.get(url, headers=headers, allow_redirects=False)
+                async with asked as response:
+                    return await self._answer(response, ask)
         except TimeoutError as error:
             if str(error):
                 raise refusal_of(error) from None
             raise Refusal("timeout", f"no end after {seconds:.1f} s") from None
         except FAILURES as error:
             raise refusal_of(error) from None
+
+    async def _find(self, target: Target) -> None:
+        """Look up the host, whatever other names take: no limit of the connection counts it."""
+        if not target.is_address:
+            try:
+                await self._resolver.resolve(target.host, target.port)
+            except OSError as error:
+                raise dns_refusal(error) from None
 
     async def _answer(self, response: aiohttp.ClientResponse, ask: Ask) -> Answer:
         size = sum(len(name) + len(value) + 4 for name, value in response.raw_headers)
@@ -148,9 +190,12 @@ class Client:
         if length is not None and length > limit and not ask.cut:
             raise Refusal("too_large", f"{length} bytes are announced, limit {limit}")
         parts, size = [], 0
+        speed = _Speed(self._options.read_s)
         async with self.budget.body() as share:
             async for part in response.content.iter_any():
+                speed.check(len(part))
                 await share.grow(len(part))
+                speed.resume()
                 parts.append(part)
                 size += len(part)
                 if size > limit:

@@ -1,10 +1,11 @@
 """The way in for code that knows no event loop: fetching goes on in a thread of its own."""
 
 import asyncio
+import resource
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from pipeline.fetch.target import parse_target
 
 Value = TypeVar("Value")
 _EVERY_S = 1.0
+_FILES = 1 << 14  # connections and all else
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,9 @@ def opened(
     """A door for as long as the context lasts; `lookup` stands in for the system's names.
 
     Doors that are given the same `past`, one after the other, keep the pace of each site together.
+    From then on this process may open as many files as the system lets it.
     """
+    _allow_files()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fetch", daemon=True)
     thread.start()
@@ -91,6 +95,14 @@ def fetched(
         yield from door.fetched(urls, progress)
 
 
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < many:
+        with suppress(OSError, ValueError):  # less than it says, as on some systems
+            resource.setrlimit(resource.RLIMIT_NOFILE, (many, hard))
+
+
 def _done(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Value]) -> Value:
     return asyncio.run_coroutine_threadsafe(work, loop).result()
 
@@ -102,8 +114,9 @@ async def _web(options: FetchOptions, lookup: Lookup | None, past: dict[str, Pas
 def _remember(past: dict[str, Past], asked: dict[str, Past]) -> None:
     past.update(asked)
     now = time.monotonic()
-    for name in [name for name, one in past.items() if one.until < now]:
-        del past[name]
+    for name, one in list(past.items()):  # which other threads add to
+        if one.until < now:
+            past.pop(name, None)
 
 
 async def _started(urls: Iterable[str | Wanted], web: Web) -> Run:

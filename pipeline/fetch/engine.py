@@ -23,6 +23,7 @@ from pipeline.fetch.target import Target, parse_target
 Numbered = tuple[int, Outcome]
 Line = deque[tuple[int, Wanted, Target]]
 _SHOWN = 3
+_BUSY = 0.25  # of `at_once`, by hosts that answer
 _LINES = 8  # times `at_once`: hosts that are begun; more would leave connections idle too long
 _TURNS = 4  # in which all the bytes that may be held are handed over
 _FOR_ANOTHER = 4  # URLs of a host that are worth another connection
@@ -30,11 +31,15 @@ _FOR_ANOTHER = 4  # URLs of a host that are worth another connection
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a call is: URLs with an outcome, all of them, and what the rest waits for."""
+    """How far a call is: URLs with an outcome, all of them, and what the rest waits for.
+
+    `is_busy` when the hosts that answer in good time take much of what may be asked at once.
+    """
 
     done: int
     total: int
     waiting: str
+    is_busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,8 @@ class Run:
         shown = [f"{host.name} ({what})" for host, what in list(waiting.items())[:_SHOWN]]
         more = len(waiting) - len(shown)
         text = ", ".join([*shown, *([f"{more} more hosts"] if more else [])])
-        return Progress(self._total - len(self._open), self._total, text)
+        busy = self._web.road.hosts.answering() > _BUSY * self._options.at_once
+        return Progress(self._total - len(self._open), self._total, text, busy)
 
     async def close(self) -> None:
         """End what is under way, and forget what nobody took."""

@@ -137,6 +137,7 @@ class Hosts:
         self.options, self.clock, self._past = options, clock, past or {}
         places = min(options.at_once, _most_connections())
         self._quick, self._unknown = asyncio.Semaphore(places), asyncio.Semaphore(places)
+        self._answering = 0
         self._sites: dict[str, Site] = {}
         self._hosts: dict[tuple[str, int], Host] = {}
         self.waiting: dict[Host, str] = {}
@@ -206,6 +207,16 @@ class Hosts:
         await pool.acquire()
         held.append(pool.release)
         await self._wait_out(host)
+        if pool is self._quick:
+            self._answering += 1
+            held.append(self._answered)
+
+    def answering(self) -> int:
+        """Requests under way to hosts that are known to answer in good time."""
+        return self._answering
+
+    def _answered(self) -> None:
+        self._answering -= 1
 
     async def _wait_out(self, host: Host) -> None:
         """Until the host is not paused any more."""
@@ -217,7 +228,7 @@ class Hosts:
 
 
 def _most_connections() -> int:
-    """Half of the files this process may open; two pools, idle connections and look-ups share
-    them."""
+    """An eighth of the files this process may open: two pools, idle connections and look-ups share
+    them, and there may be more doors than one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 256 if soft == resource.RLIM_INFINITY else max(soft // 4, 1)
+    return 256 if soft == resource.RLIM_INFINITY else max(soft // 8, 1)

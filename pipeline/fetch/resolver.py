@@ -13,7 +13,7 @@ from pipeline.fetch.outcome import Refusal
 from pipeline.sources.addresses import is_public
 
 Lookup = Callable[[str], Awaitable[list[str]]]
-_AT_ONCE = 64
+_AT_ONCE = 256
 _KEPT_S = 300.0
 _NOT_NOW = (socket.EAI_AGAIN, socket.EAI_SYSTEM, socket.EAI_MEMORY)
 
@@ -30,9 +30,12 @@ class Resolver:
 
     def __init__(self, options: FetchOptions, lookup: Lookup | None = None) -> None:
         self._options = options
-        self._lookup = lookup or SystemLookup()
+        limited = SystemLookup(options.dns_s) if lookup is None else _limited(lookup, options.dns_s)
+        self._lookup: Lookup = limited
         self._known: dict[str, tuple[float, list[str]]] = {}
         self._trusted: set[str] = set()
+        allowed = options.allow_hosts
+        self._named = allowed | {host.rpartition(":")[0] for host in allowed}  # without a port
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
         """Addresses of a host. Raises OSError when there are none, Blocked if one is not public."""
@@ -57,21 +60,25 @@ class Resolver:
 
     async def _look_up(self, host: str) -> list[str]:
         try:
-            async with asyncio.timeout(self._options.dns_s):
-                return await self._lookup(host)
+            return await self._lookup(host)
         except TimeoutError:  # which aiohttp would take for that of a connection
             seconds = self._options.dns_s
             raise socket.gaierror(socket.EAI_AGAIN, f"no answer in {seconds:g} s") from None
 
     def may_connect(self, address: str) -> bool:
         """The last check, of the very address of a socket: public, or one of an allowed host."""
-        named = address in self._trusted or any(
-            host == address or host.startswith(f"{address}:") for host in self._options.allow_hosts
-        )
-        return named or is_public(address)
+        return address in self._trusted or address in self._named or is_public(address)
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+
+def _limited(lookup: Lookup, seconds: float) -> Lookup:
+    async def look_up(host: str) -> list[str]:
+        async with asyncio.timeout(seconds):
+            return await lookup(host)
+
+    return look_up
 
 
 def _result(host: str, address: str, port: int) -> dict[str, Any]:
@@ -88,12 +95,13 @@ def _result(host: str, address: str, port: int) -> dict[str, Any]:
 class SystemLookup:
     """The look-up of the system, each in a thread that no end of the program waits for.
 
-    A class, because it counts its threads: a name server that is slow for some names keeps 64
-    threads, and the others wait.
+    A class, because it counts its threads: a name server that is slow for some names keeps 256
+    threads, and the others wait. Only from then on the time of a name counts; TimeoutError when it
+    is over.
     """
 
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(_AT_ONCE)
+    def __init__(self, seconds: float) -> None:
+        self._free, self._seconds = asyncio.Semaphore(_AT_ONCE), seconds
 
     async def __call__(self, host: str) -> list[str]:
         await self._free.acquire()
@@ -121,7 +129,8 @@ class SystemLookup:
                 loop.call_soon_threadsafe(tell, addresses, error)
 
         threading.Thread(target=look_up, name=f"lookup {host}", daemon=True).start()
-        return await found
+        async with asyncio.timeout(self._seconds):
+            return await found
 
 
 def dns_refusal(error: OSError) -> Refusal:

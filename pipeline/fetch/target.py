@@ -35,6 +35,11 @@ class Target:
     def url(self) -> str:
         return self.origin + self.path
 
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is an address, so that there is no name to look up."""
+        return ":" in self.host or self.host.rpartition(".")[2][:1].isdigit()
+
     def at(self, path: str) -> "Target":
         """Another path of the same origin."""
         return replace(self, path=path)

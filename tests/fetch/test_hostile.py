@@ -243,3 +243,13 @@ def test_proxies_of_the_environment_are_not_used(
 
 def test_a_closed_port_is_refused(server: Server) -> None:
     assert all_of(["http://127.0.0.1:9/image"], quick())[0].failed == "refused"
+
+
+def test_a_body_that_hardly_comes_does_not_take_the_time_of_a_whole_request(
+    server: Server,
+) -> None:
+    server.answers["/image"] = slow_body
+    started = time.monotonic()
+    outcome = all_of([server.url("/image")], quick(read_s=0.5, request_s=8, retries=0))[0]
+    assert (outcome.failed, time.monotonic() - started < 4) == ("timeout", True)
+    assert " bytes in " in (outcome.detail or "")

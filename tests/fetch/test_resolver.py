@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from pipeline.fetch.door import opened
+from pipeline.fetch import resolver
+from pipeline.fetch.door import fetched, opened
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.resolver import Blocked, Resolver, SystemLookup
 from tests import pictures
@@ -111,7 +113,7 @@ def test_an_allowed_host_opens_its_address_and_port_alone() -> None:
 
 def test_the_look_up_of_the_system(leaks: list[object]) -> None:
     async def run() -> list[str]:
-        lookup = SystemLookup()
+        lookup = SystemLookup(5.0)
         with pytest.raises(socket.gaierror):
             await lookup("nowhere.invalid")
         return await lookup("localhost")
@@ -119,6 +121,22 @@ def test_the_look_up_of_the_system(leaks: list[object]) -> None:
     assert "127.0.0.1" in asyncio.run(run())
     assert leaks == ["nowhere.invalid"]
     leaks.clear()
+
+
+def test_a_name_that_waits_for_others_has_its_time_all_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        time.sleep(0.4)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(resolver, "_AT_ONCE", 1)
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    server.otherwise = http(200, pictures.jpeg(0))
+    hosts = [f"{letter}.test" for letter in "abcd"]
+    limits = quick(*hosts, dns_s=0.9, connect_s=0.1, request_s=9, retries=0)
+    found = dict(fetched([server.url("/image", host) for host in hosts], limits))
+    assert [one.failed for one in found.values()] == [None] * 4
 
 
 def test_punycode_and_unicode_name_the_same_host(server: Server) -> None:

@@ -15,7 +15,7 @@ from pipeline.contract import interface
 from pipeline.errors import ShardsFailed
 from pipeline.run import Engine
 from pipeline.score_job import ScoreJob
-from pipeline.stage import Stage, Turns
+from pipeline.stage import Ending, Stage, Turns
 from tests.conftest import SCORED, built
 
 HERE = "tests.pipeline.test_at_once"
@@ -161,7 +161,7 @@ def test_the_end_of_a_task_is_beside_the_next_one(tmp_path):
 
         if name == "b":
             released.set()
-        return end
+        return Ending(end)
 
     turns = Turns(Stage("s", work, str(tmp_path)), "run", lambda name: said.append(f"{name} ended"))
     for name in ("a", "b"):
@@ -173,10 +173,38 @@ def test_the_end_of_a_task_is_beside_the_next_one(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
 
 
+@pytest.mark.parametrize("beside", [1, 2, 3])
+def test_so_many_endings_go_on_beside_the_next_task(tmp_path, beside):
+    open_, most = set[str](), 0
+    begun = {name: threading.Event() for name in "abcdef"}
+
+    def work(name: str) -> Ending:
+        nonlocal most
+        open_.add(name)
+        most = max(most, len(open_))
+        begun[name].set()
+
+        def end() -> dict[str, Any]:
+            behind = chr(ord(name) + beside)
+            if behind in begun:
+                assert begun[behind].wait(10)
+            open_.remove(name)
+            return {}
+
+        return Ending(end, beside)
+
+    turns = Turns(Stage("s", work, str(tmp_path)), "run", lambda _: None)
+    for name in begun:
+        turns.do((name, name))
+    turns.settle()
+    assert most == beside + 1
+    assert not open_
+
+
 def test_a_record_that_cannot_be_written_is_told_at_the_end(tmp_path):
     ledger = tmp_path / "ledger"
     ended: list[str] = []
-    turns = Turns(Stage("s", lambda _: dict, str(ledger)), "run", ended.append)
+    turns = Turns(Stage("s", lambda _: Ending(dict), str(ledger)), "run", ended.append)
     ledger.write_text("no folder")
     turns.do(("a", None))
     with pytest.raises(Exception, match="record"):

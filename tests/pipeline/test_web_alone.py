@@ -1,6 +1,8 @@
 """A partition of URLs has one process at a time, keeps the pace of before, and lets images go."""
 
+import asyncio
 import gc
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,8 +20,9 @@ from pipeline.recipe import parse_recipe
 from pipeline.routing import Partition
 from pipeline.sources.base import Incoming
 from pipeline.sources.of_recipe import all_units, make_sources
+from pipeline.stage import Ending
 from tests import pictures
-from tests.fetch.server import Server, http, serving
+from tests.fetch.server import Server, Writer, http, serving
 
 ROWS = 24
 RECIPE = """\
@@ -45,6 +48,17 @@ def build_of(folder: Path, server: Server, fetch: str) -> Build:
     return Build(recipe, str(folder / "out"))
 
 
+def surveyed(build: Build) -> tuple[ingest.IngestJob, FetchTask]:
+    """The one partition of a build, not fetched yet."""
+    sources = make_sources(build.recipe)
+    units = all_units(build.recipe, sources)
+    job = ingest.IngestJob(build.root, "plan", sources, rows_per_shard=3)
+    ingest.survey_unit((0, units[0]), job)
+    (task,) = ingest.plan_writes(job, units)
+    assert isinstance(task, FetchTask)
+    return job, task
+
+
 def failures(made: pool.Pool) -> Counter[str | None]:
     tables = [pool.read_base(made.root, shard, ["failed"]) for shard in made.shards]
     return Counter(reason for table in tables for reason in table["failed"].to_pylist())
@@ -53,12 +67,7 @@ def failures(made: pool.Pool) -> Counter[str | None]:
 @pytest.mark.slow
 def test_two_who_fetch_a_partition_ask_for_nothing_twice(tmp_path, server):
     """As when a worker that nobody waits for any more has not noticed, and another has its task."""
-    build = build_of(tmp_path, server, "per_host_per_second: 20")
-    sources = make_sources(build.recipe)
-    units = all_units(build.recipe, sources)
-    job = ingest.IngestJob(build.root, "plan", sources, rows_per_shard=3)
-    ingest.survey_unit((0, units[0]), job)
-    (task,) = ingest.plan_writes(job, units)
+    job, task = surveyed(build_of(tmp_path, server, "per_host_per_second: 20"))
     with ThreadPoolExecutor(2) as both:
         found = list(both.map(ingest.write_task, [task, task], [job, job]))
     assert found == [{"rows": ROWS, "samples": ROWS}] * 2
@@ -87,6 +96,25 @@ def test_a_site_of_many_rows_has_the_time_that_its_pace_takes(tmp_path, server):
     """All its rows at once would take two seconds, and more than is allowed."""
     build = build_of(tmp_path, server, "per_host_per_second: 12, shard_s: 1.2")
     assert failures(build.ingest()) == {None: ROWS}
+
+
+def test_a_partition_that_waits_leaves_room_for_the_next(tmp_path, server, monkeypatch):
+    """What is slow of it goes on beside, and is there in the end."""
+    released = threading.Event()
+
+    async def waits(writer: Writer) -> None:
+        await asyncio.to_thread(released.wait, 20)
+        writer.write(http(200, pictures.jpeg(5)))
+
+    server.answers["/5.jpg"] = waits
+    monkeypatch.setattr("pipeline.fetch.room._FOR_S", 0.0)
+    monkeypatch.setattr("pipeline.fetch.room._CPU", 1e9)
+    build = build_of(tmp_path, server, "per_host_per_second: 1000, read_s: 20, request_s: 20")
+    job, task = surveyed(build)
+    rest = ingest.write_task(task, job)
+    assert isinstance(rest, Ending)
+    released.set()
+    assert rest() == {"rows": ROWS, "samples": ROWS}
 
 
 def test_images_that_are_written_are_let_go(tmp_path, server, monkeypatch):
