@@ -43,7 +43,7 @@ from pipeline.takedown_record import TAKEN_DOWN
 if TYPE_CHECKING:
     from pipeline.ingest import FetchTask, IngestJob
 
-TOGETHER = 4  # partitions that a process fetches at a time, when they leave room for each other
+TOGETHER = 6  # partitions that a process fetches at a time, when they leave room for each other
 _PACE_S = 1.0  # for which what a process has asked that was killed counts against the pace
 _PASTS: dict[str, Past] = {}  # of the sites that this process has just asked
 _LOGGER = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ def looks(clock: dict[str, float], cpu: float, busy: bool, seconds: int) -> list
 
 
 def test_there_is_room_beside_who_waits(clock):
-    assert looks(clock, cpu=0.1, busy=False, seconds=7) == [5]
+    assert looks(clock, cpu=0.1, busy=False, seconds=5) == [3, 4, 5]
 
 
 def test_there_is_none_beside_a_busy_process(clock):
