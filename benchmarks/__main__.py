@@ -1,7 +1,8 @@
 """All benchmarks, one after the other: `python -m benchmarks --data DIR [--rivals] [--large]`.
 
 Each prints its own table. Machines are noisy: compare figures of one run with each other.
-`--large` adds ten million hashes and the verbs over 100,000 pictures, and takes half an hour more.
+`--large` adds ten million hashes, ten million URLs and the verbs over 100,000 pictures, and takes
+half an hour more.
 """
 
 import argparse
@@ -18,7 +19,11 @@ def commands(data: Path, rivals: bool, large: bool) -> Iterator[Sequence[str]]:
     if large:
         yield ["-m", "benchmarks.verbs", "--data", str(data), "--flat"]
     yield ["-m", "benchmarks.fetching", "--data", str(data)]
+    yield ["-m", "benchmarks.hosts", "--data", str(data)]
+    if large:
+        yield ["-m", "benchmarks.planning", "--data", str(data / "planning")]
     yield ["-m", "benchmarks.pages"]
+    yield ["-m", "benchmarks.crawling"]
     yield ["-m", "benchmarks.decoding"]
     yield ["-m", "benchmarks.clip"]
     yield ["-m", "benchmarks.scoring"]

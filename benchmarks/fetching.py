@@ -2,9 +2,10 @@
 
     python -m benchmarks.fetching --data FOLDER [--count 20000]
 
-Both fetch the same JPEGs of 700 px from nginx on this machine, which is not counted, at 64
-addresses of loopback, in one process. Once both make them 256 px long at JPEG quality 95, once
-both keep the bytes with their SHA-256; both write webdataset tars. Beside that, `pairmill ingest`
+Both fetch the same JPEGs of 700 px (0.4 Mpix, 65 kB) from nginx on this machine, which is not
+counted, at 64 addresses of loopback, in one process. Once both make them 256 px long at JPEG
+quality 95, once both keep the bytes with their SHA-256; then the first again with a quarter as many
+of 1,400 px (1.5 Mpix). Both write webdataset tars. Beside that, `pairmill ingest`
 reads robots.txt and tdmrep.json, checks every address and signal, keeps the pace of every site
 (here one that nobody reaches), stores each answer until its shard is written, gives every row its
 key and a base row with the outcome, and can be killed.
@@ -28,6 +29,7 @@ from benchmarks.measure import Cost, machine, measure, python, table
 from benchmarks.pictures import make
 
 PICTURES, THREADS, PER_SHARD, ADDRESSES = 4000, 32, 1000, 64
+FEWER = 4  # of the large pictures
 HOSTS = [f"127.0.0.{number + 1}" for number in range(ADDRESSES)]
 NGINX = """\
 worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; daemon off;
@@ -57,6 +59,7 @@ STORES = {
     ),
     "bytes as they came": ("{}", {"resize_mode": "no", "disable_all_reencoding": True}),
 }
+RESIZED = next(iter(STORES))
 RECIPE = """\
 sources:
   list:
@@ -126,14 +129,17 @@ def run_rival(work: Path, urls: Path, name: str, kept: str) -> Cost:
     return measure([python(), str(script), str(urls), str(work / name)], env=settings)
 
 
-def rows(work: Path, photos: Path, count: int) -> Iterator[list[str]]:
+def rows(
+    work: Path, photos: Path, count: int, stores: Sequence[str] = tuple(STORES)
+) -> Iterator[list[str]]:
     """Both programs over `count` pictures; the cheapest of three starts is taken off."""
+    os.makedirs(work)
     with serving(photos, work) as port:
         many, one = work / "many.parquet", work / "one.parquet"
         write_list(many, photos, count, port)
         write_list(one, photos, 1, port)
         programs = {"pairmill ingest": run_ours, "img2dataset": run_rival}
-        for kept in STORES:
+        for kept in stores:
             for name, run in programs.items():
                 folder = f"{name}-{kept}".replace(" ", "-").replace(",", "")
                 bases = [run(work, one, f"{folder}-one-{turn}", kept) for turn in range(3)]
@@ -141,6 +147,7 @@ def rows(work: Path, photos: Path, count: int) -> Iterator[list[str]]:
                 cost = run(work, many, f"{folder}-many", kept)
                 cpu_s, wall_s = cost.cpu_s - base.cpu_s, cost.wall_s - base.wall_s
                 yield [
+                    photos.name,
                     kept,
                     name,
                     f"{1000 * cpu_s / count:.2f}",
@@ -155,13 +162,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="where pictures and pools go")
     parser.add_argument("--count", type=int, default=20_000)
     options = parser.parse_args()
-    photos, work = options.data / "photos", options.data / "fetching"
+    photos, large, work = (options.data / name for name in ("photos", "photos-2x", "fetching"))
     make(photos, PICTURES)
+    make(large, PICTURES // FEWER, times=2)
     shutil.rmtree(work, ignore_errors=True)
-    os.makedirs(work)
     print(machine())
-    print(f"\n{options.count} URLs of {PICTURES} JPEGs of 700 x 525, from nginx on loopback\n")
+    print(f"\n{options.count} URLs of {PICTURES} JPEGs of 700 x 525, from nginx on loopback;")
+    print(f"{options.count // FEWER} URLs of {PICTURES // FEWER} of 1400 x 1050\n", flush=True)
     head = [
+        "pictures",
         "what is kept",
         "what",
         "CPU ms per image",
@@ -169,7 +178,9 @@ def main() -> None:
         "peak MB",
         "start-up CPU s (taken off)",
     ]
-    print(table(head, list(rows(work, photos, options.count))))
+    found = list(rows(work / "small", photos, options.count))
+    found += rows(work / "large", large, options.count // FEWER, [RESIZED])
+    print(table(head, found))
 
 
 if __name__ == "__main__":

@@ -33,11 +33,12 @@ def field(seed: int = 0) -> npt.NDArray[np.uint8]:
     return (np.clip(mixed + grain, 0, 1) * 255).astype(np.uint8)
 
 
-def picture(whole: npt.NDArray[np.uint8], number: int) -> bytes:
-    """The JPEG of a window of the field that depends on its number alone."""
+def picture(whole: npt.NDArray[np.uint8], number: int, times: int = 1) -> bytes:
+    """The JPEG of a window of the field that depends on its number and size alone."""
     rng = np.random.default_rng(number)
-    top, left = rng.integers(0, FIELD - HEIGHT), rng.integers(0, FIELD - WIDTH)
-    window = whole[top : top + HEIGHT, left : left + WIDTH]
+    height, width = times * HEIGHT, times * WIDTH
+    top, left = rng.integers(0, FIELD - height), rng.integers(0, FIELD - width)
+    window = whole[top : top + height, left : left + width]
     if rng.random() < 0.5:
         window = window[:, ::-1]
     buffer = io.BytesIO()
@@ -45,8 +46,9 @@ def picture(whole: npt.NDArray[np.uint8], number: int) -> bytes:
     return buffer.getvalue()
 
 
-def make(folder: Path, count: int) -> None:
-    """Fill a folder with `count` pictures and captions; what is there is left as it is."""
+def make(folder: Path, count: int, times: int = 1) -> None:
+    """Fill a folder with `count` pictures, so many times as wide and high, and captions; what is
+    there is left as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     if len(os.listdir(folder)) >= 2 * count:
         return
@@ -54,7 +56,7 @@ def make(folder: Path, count: int) -> None:
     for number in range(count):
         rng = np.random.default_rng(number)
         text = f"a {' '.join(rng.choice(_WORDS, rng.integers(2, 9)))} number {number}"
-        (folder / f"{number:06d}.jpg").write_bytes(picture(whole, number))
+        (folder / f"{number:06d}.jpg").write_bytes(picture(whole, number, times))
         (folder / f"{number:06d}.txt").write_text(text)
 
 

@@ -8,12 +8,13 @@ import fcntl
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -26,9 +27,9 @@ from pipeline import aside, decoding, pool, routing, storage, takedown_match
 from pipeline.errors import DamagedFile
 from pipeline.fetch.door import Door, opened
 from pipeline.fetch.engine import Progress
+from pipeline.fetch.gate import Gate, gate
 from pipeline.fetch.options import FetchOptions, Wanted
 from pipeline.fetch.outcome import Outcome
-from pipeline.fetch.pace import Past
 from pipeline.fetch.room import Room
 from pipeline.fetch.spool import Spool
 from pipeline.fetch.told import Told
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 TOGETHER = 6  # partitions that a process fetches at a time, when they leave room for each other
 _PACE_S = 1.0  # for which what a process has asked that was killed counts against the pace
-_PASTS: dict[str, Past] = {}  # of the sites that this process has just asked
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -166,11 +166,24 @@ def _fetched(task: "FetchTask", job: "IngestJob", has_room: Callable[[], None]) 
         if web is None:
             raise DamagedFile(f"source {name!r} is not fetched any more; ingest again")
         groups.setdefault(web, []).append(name)
-    for options, names in groups.items():
-        share = replace(options, held_bytes=max(options.held_bytes // TOGETHER, 1))
-        with opened(share, past=_PASTS) as door:
-            for name in names:
-                yield from _written(_part(task, job, name), door, task.label, notice)
+    with _gate(job.root) as common:
+        for options, names in groups.items():
+            share = replace(options, held_bytes=max(options.held_bytes // TOGETHER, 1))
+            with opened(share, gate=common) as door:
+                for name in names:
+                    yield from _written(_part(task, job, name), door, task.label, notice)
+
+
+@contextmanager
+def _gate(root: str) -> Iterator[Gate | None]:
+    """What keeps the pace of sites that redirects lead to, together with all who fetch here."""
+    with ExitStack() as held:
+        found = None
+        try:
+            found = held.enter_context(gate(_local(root, f"{socket.gethostname()}.pace")))
+        except (OSError, ValueError) as error:  # a file system without locks or maps
+            _LOGGER.warning("each process alone keeps the pace of redirects: %s", error)
+        yield found
 
 
 def _part(task: "FetchTask", job: "IngestJob", name: str) -> _Part:

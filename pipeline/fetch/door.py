@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pipeline.errors import CurationError
 from pipeline.fetch.engine import Batch, Numbered, Progress, Run, Web
+from pipeline.fetch.gate import Gate
 from pipeline.fetch.options import FetchOptions, Wanted
 from pipeline.fetch.outcome import Refusal
 from pipeline.fetch.pace import Past
@@ -59,11 +60,15 @@ class Door:
 
 @contextmanager
 def opened(
-    options: FetchOptions, lookup: Lookup | None = None, past: dict[str, Past] | None = None
+    options: FetchOptions,
+    lookup: Lookup | None = None,
+    past: dict[str, Past] | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[Door]:
     """A door for as long as the context lasts; `lookup` stands in for the system's names.
 
-    Doors that are given the same `past`, one after the other, keep the pace of each site together.
+    Doors that are given the same `past`, one after the other, keep the pace of each site together;
+    so do those at the same `gate`, at a time, in any process.
     From then on this process may open as many files as the system lets it.
     """
     _allow_files()
@@ -71,7 +76,7 @@ def opened(
     thread = threading.Thread(target=loop.run_forever, name="fetch", daemon=True)
     thread.start()
     try:
-        web = _done(loop, _web(options, lookup, past))
+        web = _done(loop, _web(options, lookup, past, gate))
         try:
             yield Door(web, loop)
         finally:
@@ -107,16 +112,20 @@ def _done(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Value]) -> 
     return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
-async def _web(options: FetchOptions, lookup: Lookup | None, past: dict[str, Past] | None) -> Web:
-    return Web(options, lookup, past)
+async def _web(
+    options: FetchOptions,
+    lookup: Lookup | None,
+    past: dict[str, Past] | None,
+    gate: Gate | None,
+) -> Web:
+    return Web(options, lookup, past, gate)
 
 
 def _remember(past: dict[str, Past], asked: dict[str, Past]) -> None:
     past.update(asked)
     now = time.monotonic()
-    for name, one in list(past.items()):  # which other threads add to
-        if one.until < now:
-            past.pop(name, None)
+    for name in [name for name, one in past.items() if one.until < now]:
+        del past[name]
 
 
 async def _started(urls: Iterable[str | Wanted], web: Web) -> Run:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pipeline.fetch.client import Client
 from pipeline.fetch.fetcher import Fetcher, failure
+from pipeline.fetch.gate import Gate
 from pipeline.fetch.hosts import Host, Hosts
 from pipeline.fetch.journey import Road
 from pipeline.fetch.manners import Manners
@@ -62,11 +63,12 @@ class Web:
         options: FetchOptions,
         lookup: Lookup | None = None,
         past: Mapping[str, Past] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.options = options
         self.loop = asyncio.get_running_loop()
         self.idle_s = 0.0
-        hosts = Hosts(options, self.clock, past)
+        hosts = Hosts(options, self.clock, past, gate)
         self.resolver = Resolver(options, lookup)
         self.road = Road(options, hosts, Client(options, self.resolver))
         self.manners = Manners(self.road)

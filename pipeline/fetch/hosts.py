@@ -10,9 +10,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from pipeline.fetch.gate import Gate
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Refusal
-from pipeline.fetch.pace import Pace, Past
+from pipeline.fetch.pace import Pace, Past, Shared
 from pipeline.fetch.sites import site_of
 from pipeline.fetch.target import Target
 
@@ -116,8 +117,8 @@ class Host:
 class Site:
     """A registered domain, whose hosts share one pace; a class, because it counts."""
 
-    def __init__(self, options: FetchOptions, past: Past | None) -> None:
-        self.pace = Pace(options.per_host_per_second, past)
+    def __init__(self, options: FetchOptions, past: Past | None, shared: Shared | None) -> None:
+        self.pace = Pace(options.per_host_per_second, past, shared)
         self.planned = 0
 
 
@@ -125,7 +126,8 @@ class Hosts:
     """All hosts of a call, or of many calls; a class, because it remembers them.
 
     Hosts that are not known to answer in good time wait for places of their own, so that dead
-    ones don't keep places from the living. `past` tells what others have just asked of a site.
+    ones don't keep places from the living. `past` tells what others have just asked of a site;
+    those at the same `gate` keep the pace of each site together.
     """
 
     def __init__(
@@ -133,8 +135,9 @@ class Hosts:
         options: FetchOptions,
         clock: Callable[[], float] = time.monotonic,
         past: Mapping[str, Past] | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        self.options, self.clock, self._past = options, clock, past or {}
+        self.options, self.clock, self._past, self._gate = options, clock, past or {}, gate
         places = min(options.at_once, _most_connections())
         self._quick, self._unknown = asyncio.Semaphore(places), asyncio.Semaphore(places)
         self._answering = 0
@@ -149,7 +152,8 @@ class Hosts:
             name = site_of(target.host)
             site = self._sites.get(name)
             if site is None:
-                site = self._sites[name] = Site(self.options, self._past.get(name))
+                shared = None if self._gate is None else Shared(self._gate, name)
+                site = self._sites[name] = Site(self.options, self._past.get(name), shared)
             found = self._hosts[key] = Host(self.options, site, target.host)
         return found
 

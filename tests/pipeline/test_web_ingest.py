@@ -291,6 +291,23 @@ def test_no_host_is_asked_more_often_than_allowed_whatever_the_workers(tmp_path,
         assert len(at) == EACH + 2  # robots.txt and tdmrep.json once each
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_where_redirects_lead_the_pace_is_kept_by_all_workers(tmp_path, server, workers):
+    pace, common = FETCH.replace("1000", "4"), HOSTS[0]
+    lines = []
+    for number, host in enumerate(HOSTS):
+        lines += [f"{server.url(f'/there?{n}', host)},picture {n}" for n in range(6)]
+        for n in range(6):
+            server.answers[f"{host}/there?{n}"] = to(server.url(f"/{number}.jpg", common))
+    recipe = write(tmp_path, lines, pace % ", ".join(HOSTS))
+    made = build_of(recipe, engine=Engine("procs" if workers > 1 else "local", workers)).ingest()
+    assert {row["failed"] for row in base_of(made)} == {None}
+    at = sorted(one.at for one in server.asked if one.host == common)
+    assert len(at) >= len(lines)
+    assert max(sum(t <= s < t + 1 for s in at) for t in at) <= 4
+
+
 def test_parts_share_the_work(tmp_path, server):
     recipe = write(tmp_path, listed(server))
     import threading
