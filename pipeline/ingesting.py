@@ -91,16 +91,18 @@ def _is_crawled(folder: str, options: CrawlOptions) -> bool:
 def crawl_all(jobs: Sequence[tuple[str, CrawlOptions]], root: str) -> dict[str, Any]:
     """Crawl into each folder; returns counts for the ledger."""
     from pipeline.crawl.crawler import crawl
+    from pipeline.web_ingest import alone
 
     asked = pages = 0
     past: dict[str, Past] = {}
-    for folder, options in jobs:
-        name = folder.rpartition("/")[2]
-        local = storage.is_local(root)
-        journal = None if local else storage.join(requests_folder(root), f"{name}.spool")
-        tell = Told(f"crawl of {name}", "pages").tell
-        stats = crawl(folder, options, tell, journal=journal, past=past)
-        asked, pages = asked + stats.asked, pages + stats.pages
+    with alone("crawl", root):
+        for folder, options in jobs:
+            name = folder.rpartition("/")[2]
+            local = storage.is_local(root)
+            journal = None if local else storage.join(requests_folder(root), f"{name}.spool")
+            tell = Told(f"crawl of {name}", "pages").tell
+            stats = crawl(folder, options, tell, journal=journal, past=past)
+            asked, pages = asked + stats.asked, pages + stats.pages
     # Who fetches the images may be another process, to which these pages count as well.
     until = max((one.until for one in past.values()), default=0.0)
     time.sleep(min(max(until - time.monotonic(), 0.0), _LONGEST_PAUSE_S))

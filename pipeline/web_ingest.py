@@ -114,7 +114,7 @@ def _made(task: "FetchTask", job: "IngestJob", has_room: Callable[[], None]) -> 
     """
     shards = _finished(task, job)
     if shards is None:
-        with _alone(task, job.root):
+        with alone(task.label, job.root):
             shards = _finished(task, job)  # perhaps by another process
             if shards is None:
                 shards = list(_fetched(task, job, has_room))
@@ -129,16 +129,18 @@ def _finished(task: "FetchTask", job: "IngestJob") -> list[Shard] | None:
 
 
 @contextmanager
-def _alone(task: "FetchTask", root: str) -> Iterator[None]:
-    """Hold a partition, so that no other process asks its sites, as one may that was left behind.
+def alone(label: str, root: str) -> Iterator[None]:
+    """Hold a task, so that no other process asks its sites, as one may that was left behind.
 
     Nor has one done so in the last second. Of an object store only this machine's are known.
     """
-    with open(_local(root, f"{task.label}.lock"), "a+b", buffering=0) as stream:
+    path = _local(root, f"{label}.lock")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "a+b", buffering=0) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _LOGGER.info("%s: waiting for another process that fetches it", task.label)
+            _LOGGER.info("%s: waiting for another process that fetches it", label)
             fcntl.flock(stream, fcntl.LOCK_EX)
         if os.fstat(stream.fileno()).st_size:
             time.sleep(_PACE_S)

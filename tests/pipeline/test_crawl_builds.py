@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests import pictures
 from tests.commands import done
 from tests.conftest import built
 from tests.fetch.server import Server, http, serving
+from tests.pipeline.cluster import running_cluster
 
 HOSTS = {"en": "127.0.0.1", "es": "127.0.0.2"}
 TEXTS = {
@@ -181,8 +182,25 @@ def test_engines_make_the_same_of_a_site(tmp_path: Path, server: Server) -> None
     assert set(asked(server).values()) == {2}
 
 
-def started(recipe: Path, *engine: str) -> "subprocess.Popen[bytes]":
-    words = ["build", str(recipe), "--out", str(recipe.parent / "out"), "--engine", *engine]
+@pytest.fixture
+def options_of(tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
+    """How the program is told to use an engine."""
+    with ExitStack() as stack:
+
+        def options(engine: str) -> list[str]:
+            if engine == "beam":
+                return ["--engine", "beam", "--", "--runner=DirectRunner"]
+            if engine == "dask":
+                (tmp_path / "cluster").mkdir()
+                cluster = stack.enter_context(running_cluster(tmp_path / "cluster", 2))
+                return ["--engine", "dask", "--scheduler", cluster.address]
+            return ["--engine", engine, "--workers", "2"]
+
+        yield options
+
+
+def started(recipe: Path, options: list[str]) -> "subprocess.Popen[bytes]":
+    words = ["build", str(recipe), "--out", str(recipe.parent / "out"), *options]
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", *words],
         cwd=Path(__file__).parents[2],
@@ -193,23 +211,28 @@ def started(recipe: Path, *engine: str) -> "subprocess.Popen[bytes]":
 
 
 @pytest.mark.parametrize("steps", [(7, 9), (25, 9)])
-@pytest.mark.parametrize("engine", [("local",), ("procs", "--workers", "2")])
+@pytest.mark.parametrize("engine", ["local", "procs", "beam", "dask"])
 def test_a_build_that_was_killed_asks_for_nothing_twice(
-    tmp_path: Path, server: Server, engine: tuple[str, ...], steps: tuple[int, int]
+    tmp_path: Path,
+    server: Server,
+    engine: str,
+    steps: tuple[int, int],
+    options_of: Callable[[str], list[str]],
 ) -> None:
-    """Kills while it crawls, and while it fetches."""
+    """Kills while it crawls, and while it fetches; workers of dask go on for a while."""
+    options = options_of(engine)
     fill(server, 16)
     recipe = written(tmp_path / "a", crawling(server, "en", pace=8))
     for step in steps:
-        process, enough = started(recipe, *engine), len(server.asked) + step
+        process, enough = started(recipe, options), len(server.asked) + step
         deadline = time.monotonic() + 60
         while len(server.asked) < enough and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    done("build", recipe, "--out", tmp_path / "a" / "out")
+        assert process.wait() in (-signal.SIGKILL, 0)
+    done("build", recipe, "--out", tmp_path / "a" / "out", *options)
     again = sum(asked(server).values()) - len(asked(server))
     assert again <= 4 * len(steps)  # those under way at each kill, or on their way to the disk
     whole = built(build_of(written(tmp_path / "b", crawling(server, "en"))))

@@ -17,7 +17,6 @@ from pipeline.build import Build
 from pipeline.ingest import FetchTask
 from pipeline.pool_rows import Keyed, Place, write_shard
 from pipeline.recipe import parse_recipe
-from pipeline.routing import Partition
 from pipeline.sources.base import Incoming
 from pipeline.sources.of_recipe import all_units, make_sources
 from pipeline.stage import Ending
@@ -81,13 +80,12 @@ def test_two_who_fetch_a_partition_ask_for_nothing_twice(tmp_path, server):
 @pytest.mark.parametrize("root", ["here", "memory://pool-of-alone"])
 def test_who_goes_on_lets_the_last_second_pass(tmp_path, monkeypatch, root):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    task = FetchTask(0, Partition(0, 1, ()), {}, {}, "plan")
     where = str(tmp_path) if root == "here" else root
     (tmp_path / "pool" / "survey").mkdir(parents=True)
     started = time.monotonic()
-    with web_ingest._alone(task, where):
+    with web_ingest.alone("pages", where):
         assert time.monotonic() - started < 0.5
-    with web_ingest._alone(task, where):
+    with web_ingest.alone("pages", where):
         assert time.monotonic() - started >= 1
 
 
