@@ -7,12 +7,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.errors import RecipeError
 from pipeline.fetch.options import SIGNALS, FetchOptions, OptOut
 from pipeline.fetch.outcome import Refusal
 from pipeline.fetch.target import host_name
 from pipeline.recipe_values import Count, Path, Section, Text, TextList, not_empty
 from pipeline.sources.addresses import written_address
 from pipeline.storing import Store
+from pipeline.takedown_list import read_list
+from pipeline.urls import canonical
 
 _OF_IMG2DATASET = frozenset({"engine", "threads", "timeout_s", "retries", "allow_hosts"})
 _ONLY_IMG2DATASET = frozenset({"threads", "timeout_s"})
@@ -32,6 +35,7 @@ _SAME = (
     "max_redirects",
 )
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_ANY_DAY = "2000-01-01"  # of entries without a date, which no fetch asks for
 _MOST_BYTES = 200_000_000  # of one image; a spool takes no more than 1 << 28
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -90,6 +94,8 @@ class OptOutSection(Section):
     """Regular expressions that are searched in whole URLs."""
     sha256: TextList = ()
     """SHA-256 of images, hexadecimal."""
+    lists: Annotated[tuple[Path, ...], Field(strict=False)] = ()
+    """Files of domains, URLs and SHA-256, one a line, or tables of them; relative to the recipe."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
@@ -103,11 +109,27 @@ class OptOutSection(Section):
                 raise ValueError(f"{text!r} is no regular expression: {error}") from None
         return self
 
-    def options(self) -> OptOut:
+    def options(self, resolve: Callable[[str], str] | None) -> OptOut:
+        """All of it; the lists are only read when `resolve` makes paths of theirs.
+
+        Raises RecipeError for a list that can't be read, or names what is not known of an image
+        before it is there.
+        """
+        names: dict[str, set[str]] = {"domain": set(), "url": set(), "sha256": set()}
+        for path in self.lists if resolve is not None else ():
+            assert resolve is not None
+            for entry in read_list(resolve(path), None, _ANY_DAY):
+                if entry.kind not in names:
+                    known = ", ".join(names)
+                    what = f"names a {entry.kind}; what can be told before is: {known}"
+                    raise RecipeError(f"{resolve(path)}: {what}")
+                is_url = entry.kind == "url"
+                names[entry.kind].add(canonical(entry.value)[0] if is_url else entry.value)
         return OptOut(
-            domains=frozenset(self.domains),
+            domains=frozenset(names["domain"]).union(self.domains),
             patterns=tuple(re.compile(text) for text in self.patterns),
-            sha256=frozenset(bytes.fromhex(text) for text in self.sha256),
+            sha256=frozenset(map(bytes.fromhex, names["sha256"].union(self.sha256))),
+            urls=frozenset(names["url"]),
         )
 
 
@@ -200,7 +222,7 @@ class FetchSection(Section):
         if self.engine == "pairmill" and foreign:
             raise ValueError(f"{', '.join(sorted(foreign))}: only with `engine: img2dataset`")
         if self.engine == "pairmill":
-            self._web({})
+            self._web({}, None)
         return self
 
     def options(self, resolve: Callable[[str], str] = str) -> FetchOptions | None:
@@ -210,9 +232,10 @@ class FetchSection(Section):
         """
         if self.engine == "img2dataset":
             return None
-        return self._web({"ca_file": None if self.ca_file is None else resolve(self.ca_file)})
+        more = {"ca_file": None if self.ca_file is None else resolve(self.ca_file)}
+        return self._web(more, resolve)
 
-    def _web(self, more: dict[str, Any]) -> FetchOptions:
+    def _web(self, more: dict[str, Any], resolve: Callable[[str], str] | None) -> FetchOptions:
         same = {name: getattr(self, name) for name in _SAME}
         return FetchOptions(
             **same,
@@ -222,7 +245,7 @@ class FetchSection(Section):
             robots_ignored=frozenset(self.robots_ignored),
             refuse=frozenset(self.refuse),
             agents=self.agents,
-            opt_out=self.opt_out.options(),
+            opt_out=self.opt_out.options(resolve),
             **more,
         )
 

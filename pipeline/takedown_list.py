@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,7 @@ from pipeline import storage
 from pipeline.domains import is_public_suffix
 from pipeline.errors import RecipeError
 from pipeline.takedown_record import KINDS, Entry
+from pipeline.urls import host_of
 
 DISTANCE, MAX_DISTANCE = 4, 12  # of 64 bits
 MAX_BYTES = 1 << 30
@@ -55,7 +56,7 @@ def read_list(path: str, reason: str | None, date: str) -> list[Entry]:
     if problems:
         more = [f"  and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else []
         told = "\n".join([*problems[:_TOLD], *more])
-        raise RecipeError(f"{path}: nothing is taken down, as these are not clear\n{told}")
+        raise RecipeError(f"{path}: nothing of it counts, as these are not clear\n{told}")
     if not found:
         raise RecipeError(f"{path}: names nothing")
     return found
@@ -274,35 +275,3 @@ def _text(value: Any) -> str | None:
     if not value.strip().isprintable():
         raise ValueError(f"{value[:60]!r} holds signs that can't be printed")
     return value.strip()
-
-
-def host_of(host: str) -> str:
-    """A host as names are compared: lower case, in ASCII where it can be, no dot at the end."""
-    host = host.lower().rstrip(".")
-    if host.isascii():
-        return host
-    try:
-        return host.encode("idna").decode()
-    except UnicodeError:
-        return host
-
-
-def canonical(url: str) -> tuple[str, str | None]:
-    """How URLs are compared, and the host: whatever scheme, case, escapes or fragment it has."""
-    try:
-        parts = urlsplit(url.strip())
-        host, port = host_of(parts.hostname or ""), parts.port
-    except ValueError:
-        return url.strip(), None
-    if not host:
-        return url.strip(), None
-    shown = "" if port in (None, 80, 443) else f":{port}"
-    query = f"?{_plain(parts.query)}" if parts.query else ""
-    return f"{host}{shown}{_plain(parts.path) or '/'}{query}", host
-
-
-def _plain(text: str) -> str:
-    if "%" not in text:
-        return text
-    raw = unquote_to_bytes(text.encode("utf-8", "surrogatepass"))
-    return raw.decode("utf-8", "surrogateescape")

@@ -21,8 +21,8 @@ from pipeline.keys import digest
 from pipeline.pool import Pool, read_stored
 from pipeline.score import score_shard
 from pipeline.score_job import ScoreJob
-from pipeline.takedown_list import canonical
 from pipeline.takedown_record import TAKEN_DOWN, Entry, Taken
+from pipeline.urls import canonical
 
 if TYPE_CHECKING:
     from pipeline.build import Build

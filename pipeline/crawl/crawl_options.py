@@ -94,7 +94,8 @@ class CrawlOptions:
 def _plain(value: Any) -> Any:
     """What JSON has no word for."""
     if isinstance(value, OptOut):
-        return [value.domains, value.patterns, value.sha256]
+        named = [value.domains, value.patterns, value.sha256]
+        return [*named, value.urls] if value.urls else named
     if isinstance(value, re.Pattern):
         return [value.pattern, value.flags]
     if isinstance(value, bytes):

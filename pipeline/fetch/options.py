@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from pipeline.urls import canonical
+
 Kind = Literal["image", "page", "any"]
 SIGNALS = frozenset(
     {"noai", "noimageai", "noindex", "noimageindex", "noml", "none", "tdm", "aipref", "rsl"}
@@ -39,11 +41,12 @@ class Wanted:
 @dataclass(frozen=True, kw_only=True)
 class OptOut:
     """Whose content is not used: domains with all below them, patterns that are searched in
-    URLs, SHA-256 of bytes."""
+    URLs, URLs as `canonical` has them, SHA-256 of bytes."""
 
     domains: frozenset[str] = frozenset()
     patterns: tuple[re.Pattern[str], ...] = ()
     sha256: frozenset[bytes] = frozenset()
+    urls: frozenset[str] = frozenset()
 
     def names(self, url: str, host: str) -> str | None:
         """What of the list names this URL; None if nothing does."""
@@ -52,6 +55,8 @@ class OptOut:
             domain = ".".join(labels[start:])
             if domain in self.domains:
                 return f"domain {domain}"
+        if self.urls and canonical(url)[0] in self.urls:
+            return f"URL {url}"
         found = next((pattern for pattern in self.patterns if pattern.search(url)), None)
         return None if found is None else f"pattern {found.pattern}"
 

@@ -2,12 +2,21 @@
 
 import pytest
 
+from pipeline import pool
 from pipeline.build import Build
 from pipeline.errors import RecipeError
 from pipeline.recipe import parse_recipe
+from tests import pictures
+from tests.fetch.server import http, serving
 
 ASKS = "contact: 'mailto:a@b.org'"
 SOURCE = "sources:\n  s:\n    table: u.csv\n    url: u\n    fetch:\n      %s\n"
+
+
+@pytest.fixture
+def server():
+    with serving(addresses=("127.0.0.1",)) as running:
+        yield running
 
 
 def refusal(section: str) -> str:
@@ -73,3 +82,54 @@ def test_certificates_that_cannot_be_read_are_refused_before_anything_runs(tmp_p
     with pytest.raises(RecipeError, match=rf"r\.yaml:7:16: .*{ca_file}: can't be read as cert"):
         build.ingest()
     assert not (tmp_path / "out").exists()
+
+
+LISTED = """\
+# who asked not to be used
+example.org
+https://A.net/private%2Da.jpg?x=1   # one picture
+"""
+
+
+def options_of(tmp_path, lists):
+    text = SOURCE % f"{ASKS}\n      opt_out: {{domains: [c.org], lists: {lists}}}"
+    recipe = parse_recipe(text, str(tmp_path / "r.yaml"))
+    return recipe.sources["s"].fetch.options(recipe.resolve).opt_out
+
+
+def test_opt_outs_may_be_in_files(tmp_path):
+    (tmp_path / "out.txt").write_text(LISTED)
+    (tmp_path / "more.csv").write_text(f"sha256\n{'ab' * 32}\n")
+    found = options_of(tmp_path, "[out.txt, more.csv]")
+    assert found.names("https://www.example.org/a.jpg", "www.example.org") == "domain example.org"
+    assert found.names("http://c.org/", "c.org") == "domain c.org"
+    assert found.names("http://a.net/private-a.jpg?x=1", "a.net")
+    assert found.names("http://a.net/private-a.jpg?x=2", "a.net") is None
+    assert found.sha256 == {bytes.fromhex("ab" * 32)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no such list"),
+        ("two words\n", "nothing of it counts, as these are not clear\n  line 1: 2 words"),
+        ("0123456789abcdef\n", "names a phash; what can be told before is: domain, url, sha256"),
+    ],
+)
+def test_an_opt_out_list_that_is_not_clear_is_refused(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "out.txt").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        options_of(tmp_path, "[out.txt]")
+    assert message in str(caught.value)
+
+
+def test_what_a_list_names_is_not_asked_for(tmp_path, server):
+    server.answers |= {path: http(200, pictures.jpeg(0)) for path in ("/a.jpg", "/b.jpg")}
+    (tmp_path / "out.txt").write_text(server.url("/a.jpg"))
+    (tmp_path / "u.csv").write_text(f"u\n{server.url('/a.jpg')}\n{server.url('/b.jpg')}\n")
+    text = SOURCE % "allow_hosts: [127.0.0.1]\n      opt_out: {lists: [out.txt]}"
+    made = Build(parse_recipe(text, str(tmp_path / "r.yaml")), str(tmp_path / "out")).ingest()
+    rows = [r for shard in made.shards for r in pool.read_base(made.root, shard).to_pylist()]
+    assert sorted(str(row["failed"]) for row in rows) == ["None", "opted_out"]
+    assert server.paths().count("/a.jpg") == 0

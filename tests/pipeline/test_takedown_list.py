@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import RecipeError
-from pipeline.takedown_list import canonical, read_list
+from pipeline.takedown_list import read_list
 from pipeline.takedown_record import Entry
+from pipeline.urls import canonical
 
 DAY = "2026-01-31"
 KEY, SHA, HASH = "0a" * 16, "0B" * 32, "00ff00ff00ff00ff"
@@ -74,7 +75,7 @@ def test_a_line_that_is_not_clear_is_refused_with_its_number(
 ) -> None:
     with pytest.raises(RecipeError) as error:
         read(tmp_path, f"{KEY}\n\n{line}\n{SHA}\n")
-    assert "nothing is taken down" in str(error.value)
+    assert "nothing of it counts" in str(error.value)
     assert "  line 3: " in str(error.value)
     assert why in str(error.value)
 
