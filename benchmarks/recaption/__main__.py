@@ -13,11 +13,14 @@ from benchmarks.embedded.report import Bench
 from benchmarks.proof import learner
 from benchmarks.proof.sides import split
 from benchmarks.recaption import arms, names
+from benchmarks.recaption import longer as third
 from benchmarks.recaption import recaptioning as first
 from benchmarks.recaption import translating as second
 from benchmarks.recaption.runs import Cell, Kept
 
-PARTS = (first.PART, second.PART, "names")
+PARTS = (first.PART, second.PART, third.PART, "names")
+
+_BEDS = {first.PART: first.Recaptioning, second.PART: second.Translating, third.PART: third.Longer}
 
 
 def main() -> None:
@@ -26,14 +29,12 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     chosen.work.mkdir(parents=True, exist_ok=True)
     index, count = map(int, chosen.of.split("/"))
-    beds: dict[str, first.Recaptioning | second.Translating] = {}
-    if {first.PART, second.PART} & set(chosen.parts):
+    beds: dict[str, first.Recaptioning | second.Translating | third.Longer] = {}
+    if _BEDS.keys() & set(chosen.parts):
         bench = Bench(chosen.data)
         sides = split(bench.pairs, bench.features)
-        if first.PART in chosen.parts:
-            beds[first.PART] = first.Recaptioning(bench, sides, chosen.data, chosen.work)
-        if second.PART in chosen.parts:
-            beds[second.PART] = second.Translating(bench, sides, chosen.data, chosen.work)
+        for part in _BEDS.keys() & set(chosen.parts):
+            beds[part] = _BEDS[part](bench, sides, chosen.data, chosen.work)
     kept = Kept(chosen.work, learner.Settings(steps=chosen.steps))
     for number, cell in enumerate(cells(chosen.seeds, chosen.fewer)):
         if cell.part in beds and number % count == index:
@@ -55,6 +56,7 @@ def cells(seeds: int, fewer: int) -> Iterator[Cell]:
         for part, main_arms, more in (
             (first.PART, arms.ARMS, arms.MORE),
             (second.PART, second.ARMS, second.MORE),
+            (third.PART, third.ARMS, third.MORE),
         ):
             for arm in [*main_arms, *(more if seed < fewer else ())]:
                 yield Cell(part, arm, seed)

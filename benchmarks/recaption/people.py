@@ -24,21 +24,32 @@ def _of_stamp(picture: Path) -> dict[str, str]:
     return {tag: _plain(told.get(code, "")) for tag, code in LANGUAGES.items()}
 
 
+def keywords(data: Path, path: str) -> list[str]:
+    """What people look for the emoji of a file by, in English; none of what is no emoji."""
+    return _told(data, "en").get(_symbol(path), {}).get("default", [])
+
+
 def _of_emoji(data: Path, path: str) -> dict[str, str]:
-    symbol = "".join(chr(int(code, 16)) for code in Path(path).stem.split("-"))
-    tables = {tag: _names(data, code) for tag, code in _CLDR.items()}
-    found = {tag: table.get(symbol.replace(_SELECTOR, ""), "") for tag, table in tables.items()}
-    return {tag: _plain(text) for tag, text in found.items()}
+    tables = {tag: _told(data, code) for tag, code in _CLDR.items()}
+    found = {tag: table.get(_symbol(path), {}) for tag, table in tables.items()}
+    return {tag: _plain(told["tts"][0]) for tag, told in found.items() if "tts" in told}
+
+
+def _symbol(path: str) -> str:
+    try:
+        symbol = "".join(chr(int(code, 16)) for code in Path(path).stem.split("-"))
+    except (ValueError, OverflowError):  # a stamp, or clip art
+        return ""
+    return symbol.replace(_SELECTOR, "")
 
 
 @cache
-def _names(data: Path, language: str) -> dict[str, str]:
+def _told(data: Path, language: str) -> dict[str, dict[str, list[str]]]:
+    """Name and keywords, by symbol."""
     folder = data / "npm/cldr-annotations-full/package/annotations"
     read = json.loads((folder / language / "annotations.json").read_text("utf-8"))
     listed = read["annotations"]["annotations"].items()
-    return {
-        symbol.replace(_SELECTOR, ""): told["tts"][0] for symbol, told in listed if "tts" in told
-    }
+    return {symbol.replace(_SELECTOR, ""): told for symbol, told in listed}
 
 
 def _plain(text: str) -> str:

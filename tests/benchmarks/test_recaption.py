@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.embedded.pairs import Pair
 from benchmarks.proof import learner
-from benchmarks.recaption import arms, names, people, runs, synthetic, translating
+from benchmarks.recaption import arms, longer, names, people, runs, synthetic, translating
 from benchmarks.recaption.__main__ import cells
 from benchmarks.recaption.arms import Material, Sample
 from benchmarks.recaption.damage import CLEAN, KINDS, damage, flagged
@@ -229,6 +229,60 @@ def test_all_runs_are_listed_once_and_main_arms_have_all_seeds():
     assert {counts["translation", arm] for arm in translating.ARMS} == {5}
     assert {counts["recaption", arm] for arm in arms.MORE} == {3}
     assert {counts["translation", arm] for arm in translating.MORE} == {3}
+    assert {counts["long", arm] for arm in longer.ARMS} == {5}
+    assert {counts["long", arm] for arm in longer.MORE} == {3}
+
+
+def described(count=30):
+    words = [["bike", "cycle", "ride", "spin"], ["bird", "animal", "farm"]]
+    long = tuple(longer.long_caption(f"thing {n}", words[n % 2]) for n in range(count))
+    cut = tuple(tuple(f"{part}." for part in text[:-1].split(". ")) for text in long)
+    keys, named = tuple(key(n) for n in range(count)), tuple(f"thing {n}" for n in range(count))
+    return longer.Material(keys, named, long, cut)
+
+
+def test_a_long_caption_has_the_name_and_three_keywords_a_sentence():
+    assert longer.long_caption("bicycle", ["bike", "cycle", "ride", "spin"]) == (
+        "Bicycle. Bike, cycle, ride. Spin."
+    )
+
+
+def test_every_picture_has_as_many_sentences_and_all_of_its_own_first():
+    material = described()
+    for seed in (0, 1):
+        found = longer.drawn(material, seed)
+        for row, own in enumerate(material.sentences):
+            texts = [sample.text for sample in found if sample.row == row]
+            assert len(texts) == longer.DRAWS
+            assert set(texts[: len(own)]) == set(own)
+    assert longer.drawn(material, 0) != longer.drawn(material, 1)
+
+
+def test_the_name_is_learnt_as_often_as_all_sentences_together():
+    material = described()
+    found = Counter(sample.text for sample in longer.with_name(material, 0))
+    assert found["thing 3"] == longer.DRAWS
+    assert found.total() == 2 * longer.DRAWS * len(material.keys)
+
+
+def test_sentences_that_are_dealt_out_stay_together_and_belong_to_other_pictures():
+    material = described()
+    own, dealt = longer.drawn(material, 0), longer.dealt_out(material, 0)
+    assert Counter(one.text for one in own) == Counter(one.text for one in dealt)
+    moved = {(a.row, b.row) for a, b in zip(own, dealt, strict=True)}
+    assert len(moved) == len(material.keys)
+    assert sum(a != b for a, b in moved) > len(material.keys) / 2
+
+
+def test_keywords_are_those_of_the_symbol_and_pictures_of_others_have_none(tmp_path):
+    folder = tmp_path / "npm/cldr-annotations-full/package/annotations/en"
+    folder.mkdir(parents=True)
+    told = {"\u2615": {"tts": ["hot beverage"], "default": ["coffee", "tea"]}}
+    listed = {"annotations": {"annotations": told}}
+    (folder / "annotations.json").write_text(json.dumps(listed))
+    assert people.keywords(tmp_path, "x/2615-fe0f.png") == ["coffee", "tea"]
+    assert people.keywords(tmp_path, "x/2614.png") == []
+    assert people.keywords(tmp_path, "stamps/cat.png") == []
 
 
 def test_a_gain_is_over_the_seeds_that_both_arms_have():
