@@ -110,6 +110,7 @@ def story(record: BuildRecord, found: Found) -> Iterator[str]:
     told = (f"{_short(caption['text'])} ({_printable(str(caption['origin']))})" for caption in raw)
     yield from (f"{'':12}{line}" for line in _first(told, len(raw)))
     yield f"  pool      shard {found.shard.name}, row {found.row}, {_sample(base)}"
+    yield from _fetched(base)
     yield from (f"  earlier   {_attempt(one)}" for one in found.earlier)
     if base["meta"]:
         yield f"  meta      {_short(base['meta'])}"
@@ -128,6 +129,21 @@ def _sample(base: dict[str, Any]) -> str:
     if base["extension"] is None:
         return "metadata only"
     return f"stored as {base['extension']}, sha256 {base['image_sha256'].hex()[:16]}…"
+
+
+def _fetched(base: dict[str, Any]) -> Iterator[str]:
+    """What came of asking for its URL: of a row that nobody asked for, nothing."""
+    if base["fetched_at"] is None:
+        return
+    said = [str(base[name]) for name in ("http_status", "content_type") if base[name] is not None]
+    what = _printable(" ".join(said)) or "nothing"
+    size = "" if base["received_bytes"] is None else f", {base['received_bytes']:,} bytes"
+    tries = f"{base['attempts']} attempt" + ("" if base["attempts"] == 1 else "s")
+    where = _printable(base["final_url"])
+    yield f"  fetched   {what} from {where}{size}, {tries}, at {base['fetched_at']}"
+    yield from (f"{'':12}redirected to {_printable(url)}" for url in base["redirects"] or [])
+    if base["signals"]:
+        yield f"  signals   {_short(base['signals'])}"
 
 
 def _attempt(found: Found) -> str:
@@ -167,7 +183,8 @@ def _scores(record: BuildRecord, name: str, found: Found) -> Iterator[str]:
 def _taken_down(record: BuildRecord, found: Found) -> Iterator[str]:
     """By what kind of name, why and when a row was taken down."""
     for row in takedown_record.taken_rows(record.pool.root).to_pylist():
-        if row["key"] == found.base["key"] and row["row"] == found.row:
+        place = row["shard"], row["row"]
+        if row["key"] == found.base["key"] and place == (found.shard.name, found.row):
             told = (f"by {row['kind']}", row["date"], row["reason"])
             yield ", ".join(part for part in told if part)
 

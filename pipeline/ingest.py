@@ -28,7 +28,7 @@ from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.stage import Ending
 from pipeline.storing import Store
 
-VERSION = 3  # raise it when the same sources would give another pool; 3: rows are fetched by site
+VERSION = 4  # raise it when the same sources would give another pool; 4: hashes as bytes
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
 _TOP = np.uint64(63)  # the first bit of 64
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each

@@ -69,6 +69,20 @@ class Sample:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of sources that hold their images, and of those that are fetched; None: not known."""
+
+    there: int | None
+    fetched: int | None
+
+    @property
+    def total(self) -> int | None:
+        if self.there is None or self.fetched is None:
+            return None
+        return self.there + self.fetched
+
+
 def estimate(recipe_path: str, out: str) -> str:
     """The plan of a build, for a person."""
     recipe = load_recipe(recipe_path)
@@ -78,9 +92,9 @@ def estimate(recipe_path: str, out: str) -> str:
     resolved, selection = build.resolve(made)
     with tempfile.TemporaryDirectory() as folder:
         sample = _sample(recipe, folder)
-        rows = made.rows if made else _rows(recipe, sample)
-        lines = [*_ingest_lines(build, made, sample, rows)]
-        lines += _score_lines(build, made, sample, resolved, rows)
+        found = Rows(made.rows, 0) if made else _rows(recipe, sample)
+        lines = [*_ingest_lines(build, made, sample, found)]
+        lines += _score_lines(build, made, sample, resolved, found.total)
         lines += _rest_lines(build, made, selection)
     return "\n".join(lines)
 
@@ -105,13 +119,26 @@ def _sample(recipe: Recipe, folder: str) -> Sample | None:
     return Sample(made, time.monotonic() - started, size)
 
 
-def _rows(recipe: Recipe, sample: Sample | None) -> int | None:
+def _rows(recipe: Recipe, sample: Sample | None) -> Rows:
     """How many rows the sources hold, as far as that can be known without reading them."""
-    if any(isinstance(section, CrawlSource) for section in recipe.sources.values()):
-        return None
-    sources = make_sources(recipe)
+    sections = recipe.sources
+    is_crawled = any(isinstance(section, CrawlSource) for section in sections.values())
+    sources = {
+        name: source
+        for name, source in make_sources(recipe).items()
+        if not isinstance(sections[name], CrawlSource)
+    }
+    there = {name: source for name, source in sources.items() if not source.fetches}
+    fetched = {name: source for name, source in sources.items() if source.fetches}
+    return Rows(
+        _counted(all_units(recipe, there), sample),
+        None if is_crawled else _counted(all_units(recipe, fetched), sample),
+    )
+
+
+def _counted(units: Iterable[Unit], sample: Sample | None) -> int | None:
     total = 0
-    for unit in all_units(recipe, sources):
+    for unit in units:
         if unit.names:
             total += len(unit.names)
         elif unit.stop is not None:
@@ -124,17 +151,22 @@ def _rows(recipe: Recipe, sample: Sample | None) -> int | None:
 
 
 def _ingest_lines(
-    build: Build, made: Pool | None, sample: Sample | None, rows: int | None
+    build: Build, made: Pool | None, sample: Sample | None, rows: Rows
 ) -> Iterator[str]:
     if made is not None:
         yield f"ingest   done: {made.rows_in:,} rows in {len(made.shards)} shards of {build.root}"
         return
-    count = "an unknown number of" if rows is None else f"about {rows:,}"
-    if sample is None:
-        yield f"ingest   {count} rows; they must be fetched, which a plan does not try"
-        return
-    size = _size(rows, sample.size_bytes, sample.pool.rows)
-    yield f"ingest   {count} rows, {size}, {_duration(rows, sample.wall_s, sample.pool.rows)}"
+    if sample is not None:
+        size = _size(rows.there, sample.size_bytes, sample.pool.rows)
+        time_ = _duration(rows.there, sample.wall_s, sample.pool.rows)
+        yield f"ingest   {_about(rows.there)} rows, {size}, {time_}"
+    if sample is None or rows.fetched != 0:
+        count = rows.total if sample is None else rows.fetched
+        yield f"ingest   {_about(count)} rows; they must be fetched, which a plan does not try"
+
+
+def _about(rows: int | None) -> str:
+    return "an unknown number of" if rows is None else f"about {rows:,}"
 
 
 def _score_lines(

@@ -148,6 +148,7 @@ def _graph(
     runner: PipelineRunner | None = None,
 ) -> beam.Pipeline:
     """`source` gives elements, `do` does the tasks of one and says how many it did."""
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_news)
     logger = logging.getLogger("apache_beam")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)  # at INFO, Beam logs each step of its own planning
@@ -156,6 +157,11 @@ def _graph(
     _ = counts | "Count" >> beam.CombineGlobally(sum) | "Check" >> beam.Map(check)
     check_portable(pipeline)
     return pipeline
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False of what a user will read anyway: Beam logs it with the whole way it came."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], CurationError)
 
 
 def _groups(tasks: Sequence[Task]) -> list[tuple[Task, ...]]:

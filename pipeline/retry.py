@@ -111,10 +111,14 @@ def told(found: Retried) -> Iterator[str]:
     else:
         yield "nothing to retry: no row is left that failed and may be fetched now"
     if found.left:
-        yield (
-            f"not retried: {_listed(found.left)}, by source; only what pairmill's own fetcher"
-            " fetches is tried again"
-        )
+        yield _not_retried(found.left)
+
+
+def _not_retried(left: Mapping[str, int]) -> str:
+    return (
+        f"not retried: {_listed(left)}, by source; only what pairmill's own fetcher"
+        " fetches is tried again"
+    )
 
 
 def planned(recipe: "Recipe", out: str) -> str:
@@ -129,11 +133,15 @@ def planned(recipe: "Recipe", out: str) -> str:
     sources = make_sources(recipe, build.root)
     listed = takedown_match.listed(build.root)
     due: Counter[str] = Counter()
+    left: Counter[str] = Counter()
     for shard in made.shards:
+        rows, others = _due_rows(build.root, shard, listed)
         source = sources.get(shard.source)
-        if source is not None and source.web is not None:
-            due.update(_due_rows(build.root, shard, listed)[0].values())
-    return f"retry    {due.total():,} rows" + (f" ({_listed(due)})" if due else "")
+        is_ours = source is not None and source.web is not None
+        due.update(rows.values() if is_ours else ())
+        left[shard.source] += others + (0 if is_ours else len(rows))
+    text = f"retry    {due.total():,} rows" + (f" ({_listed(due)})" if due else "")
+    return f"{text}\n{_not_retried(+left)}" if +left else text
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -79,7 +79,7 @@ def run(build: Build, wanted: Sequence[Entry], erase: bool) -> Iterator[str]:
         )
         return
     taken = takedown_match.bring_up(build, made)
-    yield _told(build, made.rows, taken)
+    yield _told(build, made, taken)
     if erase and taken is not None:
         _clear_output(build.out, before.exported)
         erasing.erase(made)
@@ -95,10 +95,12 @@ def run(build: Build, wanted: Sequence[Entry], erase: bool) -> Iterator[str]:
         yield _shards_text(outcome["outputs"][-1])
 
 
-def _told(build: Build, rows: int, taken: Taken | None) -> str:
+def _told(build: Build, made: Pool, taken: Taken | None) -> str:
     kinds = Counter(record.taken_rows(build.root)["kind"].to_pylist()) if taken else Counter()
     by = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
-    return f"rows: {kinds.total():,} of {rows:,} are taken down" + (f" (by {by})" if by else "")
+    again = made.rows - made.rows_in
+    of = f"{made.rows:,}" + (f", {again:,} of them earlier attempts," if again else "")
+    return f"rows: {kinds.total():,} of {of} are taken down" + (f" (by {by})" if by else "")
 
 
 def _before_path(out: str) -> str:

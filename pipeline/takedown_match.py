@@ -4,7 +4,7 @@ Asked of rows on their way in, before their bytes are written, and of a whole po
 the lists have changed. A row is taken down by its key, and with it every row of that key.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,11 @@ from pipeline.urls import canonical
 if TYPE_CHECKING:
     from pipeline.build import Build
 
-VERSION = 1  # raise it when the same lists would take down other rows
+VERSION = 2  # raise it when the same lists would take down other rows; 2: what redirects led to
 _HASHES = "hashes"  # the scorer, and the name of its columns
 MIN_CONTRAST = 2.0  # below it a phash is noise, and says nothing
 _COMPARED_AT_ONCE = 1 << 22  # pairs of hashes: 32 MB
-_READ = ("key", "url", "image_sha256", "failed", "detail")
+_READ = ("key", "url", "redirects", "image_sha256", "received_sha256", "failed", "detail")
 Looks = Sequence[tuple[int, float] | None]  # phash and contrast of an image
 Words = npt.NDArray[np.uint64]
 
@@ -53,10 +53,16 @@ class Listed:
     def by_name(self, key: bytes, url: str | None) -> Entry | None:
         """The entry that names a row by what is known before its image is there."""
         found = self.keys.get(key)
-        if found is None and url is not None and (self.urls or self.hosts):
+        return found if found is not None or url is None else self.by_urls([url])
+
+    def by_urls(self, urls: Iterable[str]) -> Entry | None:
+        """The entry for one of these addresses, such as those that redirects led to."""
+        for url in urls if self.urls or self.hosts else ():
             name, host = canonical(url)
             found = self.urls.get(name) or self._by_host(host)
-        return found
+            if found is not None:
+                return found
+        return None
 
     def _by_host(self, host: str | None) -> Entry | None:
         while host:
@@ -186,7 +192,9 @@ def _matched(made: Pool, columns: ColumnSet | None) -> pa.Table:
             pairs = zip(*hashes, strict=True)
             looks = found.by_looks([None if p is None else (p, c) for p, c in pairs])
         for row, alike in zip(base, looks, strict=True):
-            entry = found.by_name(row["key"], row["url"]) or found.by_bytes(row["image_sha256"])
+            entry = found.by_name(row["key"], row["url"]) or found.by_urls(row["redirects"] or ())
+            for sha256 in (row["image_sha256"], row["received_sha256"]):
+                entry = entry or found.by_bytes(sha256)
             if row["failed"] == TAKEN_DOWN:
                 entry = entry or Entry("key", "", None, row["detail"])
             if (entry := entry or alike) is not None:

@@ -280,10 +280,11 @@ class _Window:
         data, most = outcome.data, part.job.max_pixels
         if data is None:
             return outcome
-        if self._listed.images or self._listed.alike:
+        entry = self._listed.by_urls(outcome.redirects)
+        if entry is None and (self._listed.images or self._listed.alike):
             entry = takedown_match.by_image(self._listed, data, outcome.sha256, most)
-            if entry is not None:
-                return _lost(outcome, TAKEN_DOWN, entry.reason)
+        if entry is not None:
+            return _lost(outcome, TAKEN_DOWN, entry.reason)
         if part.store is None:
             return outcome
         try:

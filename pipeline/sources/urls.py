@@ -18,10 +18,10 @@ class UrlTable:
 
     `captions` are columns in order of preference; each may hold a text or a list of texts.
     `key` is the column of the table's own ids; without it a row is named by file and number.
-    `md5` and `sha256` are columns of hashes that the bytes must have. Other columns become the
-    row's meta. A row without a URL failed with `no_url`, one whose URL is no Unicode with
-    `bad_url`. Without `web`, img2dataset fetches, with the parameters behind it; then a row whose
-    URL is not fetched whatever happens says why.
+    `md5` and `sha256` are columns of hashes that the bytes must have, hexadecimal or as bytes.
+    Other columns become the row's meta. A row without a URL failed with `no_url`, one whose URL is
+    no Unicode with `bad_url`. Without `web`, img2dataset fetches, with the parameters behind it;
+    then a row whose URL is not fetched whatever happens says why.
     """
 
     name: str
@@ -81,7 +81,10 @@ class UrlTable:
     def _note_hashes(self, row: Incoming, fields: dict[str, Any]) -> None:
         """What the table knows of the bytes; a row whose hash is none has failed."""
         for kind, name, digits in (("md5", self.md5, 32), ("sha256", self.sha256, 64)):
-            text = text_of(fields.get(name)) if name is not None else None
+            given = fields.get(name) if name is not None else None
+            if isinstance(given, bytes) and 2 * len(given) == digits:
+                given = given.hex()
+            text = text_of(given)
             if not text:
                 continue
             row.hashes[kind] = text.strip().lower()

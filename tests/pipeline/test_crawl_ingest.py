@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import pool, takedown_record
@@ -67,6 +69,23 @@ def test_a_crawl_that_is_not_made_yet_is_no_error_of_the_plan(tmp_path, server):
     build_of(tmp_path, server)
     text = estimate(str(tmp_path / "recipe.yaml"), str(tmp_path / "out"))
     assert "an unknown number of rows; they must be fetched" in text
+    assert not server.asked
+
+
+def test_a_plan_tells_apart_what_must_be_fetched(tmp_path, server):
+    build_of(tmp_path, server)
+    recipe = tmp_path / "recipe.yaml"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(pictures.jpeg(1))
+    pq.write_table(pa.table({"url": ["http://127.0.0.1/x"] * 5}), tmp_path / "urls.parquet")
+    fetch = "fetch: {allow_hosts: [127.0.0.1]}"
+    photos, table = "a: {folder: photos}", f"b: {{table: urls.parquet, url: url, {fetch}}}"
+    crawl = f"c: {{crawl: ['http://127.0.0.1/'], {fetch}}}"
+    for others, count in (([table], "about 5"), ([table, crawl], "an unknown number of")):
+        recipe.write_text("\n  ".join(["sources:", photos, *others]))
+        told = estimate(str(recipe), str(tmp_path / "out")).splitlines()
+        assert told[0].startswith("ingest   about 1 rows, about 0.0 MB")
+        assert told[1] == f"ingest   {count} rows; they must be fetched, which a plan does not try"
     assert not server.asked
 
 

@@ -166,6 +166,10 @@ def test_a_dry_run_counts_what_is_due_and_writes_nothing(tmp_path, server):
     build_of(recipe).ingest()
     before, requests = state_of(tmp_path / "out"), len(server.asked)
     assert done(*words).strip() == f"retry    {DUE} rows (empty {DUE})"
+    other = write(tmp_path, lines(server), "{engine: img2dataset, allow_hosts: [127.0.0.1]}")
+    told = done("ingest", other, *words[2:]).splitlines()
+    assert told[0] == "retry    0 rows"
+    assert told[1].startswith(f"not retried: web {DUE}, by source; only what")
     assert state_of(tmp_path / "out") == before
     assert len(server.asked) == requests
 
@@ -271,21 +275,22 @@ def test_an_index_of_before_can_be_read_and_damage_is_named(tmp_path, server):
     done("build", recipe, "--out", tmp_path / "out")
     done("verify", "--out", tmp_path / "out")
     made = pool_of(recipe)
-    sidecar = Path(made.root) / "pool" / "00000.retried.parquet"
+    sidecar, other, *_ = sorted(index.parent.glob("*.retried.parquet"))
+    place = int(sidecar.name.partition(".")[0])
     good, text = sidecar.read_bytes(), index.read_text()
-    (Path(made.root) / "pool" / "00001.retried.parquet").unlink()
+    other.unlink()
     sidecar.write_bytes(good[:-20])
     code, told = pairmill("verify", "--out", tmp_path / "out")
     assert (code, told.count("bring it back from a copy")) == (1, 2)
-    with pytest.raises(DamagedFile, match=r"00000\.retried\.parquet: can't be read"):
-        pool.read_base(made.root, made.shards[0])
+    with pytest.raises(DamagedFile, match=r"\.retried\.parquet: can't be read"):
+        pool.read_base(made.root, made.shards[place])
     sidecar.write_bytes(good)
     value = json.loads(text)
-    value["shards"][0]["retried"] = "3"
+    value["shards"][place]["retried"] = "3"
     index.write_text(json.dumps(value))
-    with pytest.raises(DamagedFile, match=r"shards\[0\].retried is str"):
+    with pytest.raises(DamagedFile, match=rf"shards\[{place}\].retried is str"):
         pool_of(recipe)
-    value["shards"][0]["retried"] = 5
+    value["shards"][place]["retried"] = 6
     index.write_text(json.dumps(value))
     with pytest.raises(DamagedFile, match="is not about the rows"):
         base_of(pool_of(recipe))

@@ -81,9 +81,12 @@ def test_a_failed_shard_stops_no_other(tmp_path: Path) -> None:
     assert len(works.contents(tmp_path)) == COUNT - 1
 
 
-def test_a_ledger_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_written_ends_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(CurationError, match=r"score: .*00000.json: can't write this record"):
         run_on(Engine(), tmp_path, works.spoil_ledger)
+    assert not [record for record in caplog.records if record.exc_info]  # one line is enough
     with pytest.raises(CurationError, match="ledger: can't remove old records: NotADirectory"):
         run_on(Engine(), tmp_path)
 

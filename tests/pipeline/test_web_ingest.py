@@ -11,6 +11,8 @@ from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline import pool
@@ -204,6 +206,20 @@ def test_hashes_of_the_list_are_verified(tmp_path, server):
     )
     rows = {row["caption"]: row["failed"] for row in base_of(build_of(recipe).ingest())}
     assert rows == {"a": None, "b": "hash_mismatch", "c": "bad_row", "d": None}
+
+
+def test_hashes_may_be_bytes(tmp_path, server):
+    from hashlib import sha256
+
+    right, wrong = sha256(pictures.jpeg(1)).digest(), sha256(b"other").digest()
+    urls = [server.url("/1.jpg"), server.url("/1.jpg"), server.url("/2.jpg")]
+    table = {"url": urls, "alt": ["a", "b", "c"], "s": [right, wrong, b"short"]}
+    recipe = write(tmp_path, [])
+    pq.write_table(pa.table(table), tmp_path / "urls.parquet")
+    named = "urls.parquet, url: url, caption: alt, sha256: s,"
+    recipe.write_text(recipe.read_text().replace("urls.csv, url: url, caption: alt,", named))
+    rows = {row["caption"]: row["failed"] for row in base_of(build_of(recipe).ingest())}
+    assert rows == {"a": None, "b": "hash_mismatch", "c": "bad_row"}
 
 
 def test_what_is_kept_of_an_image_is_made_on_the_way_in(tmp_path, server):
