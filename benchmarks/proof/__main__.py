@@ -77,7 +77,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=learner.Settings().steps)
     parser.add_argument("--of", default="0/1", help="I/N: train every N-th run only, print nothing")
     parser.add_argument("--roc", type=Path, help="an SVG file to draw, of the first share")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    missing = {"random", "oracle"} - set(chosen.arms)
+    if chosen.seeds and missing and chosen.of == "0/1":
+        parser.error(f"the table compares all arms with {' and '.join(sorted(missing))}")
+    return chosen
 
 
 def score_tables(share: float, pool: Pool, found: dict[str, Array], rate: float) -> str:
