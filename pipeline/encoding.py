@@ -5,7 +5,7 @@ resampling and both encoders count in whole numbers.
 """
 
 from io import BytesIO
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,25 @@ from pipeline.aspect import Fit
 from pipeline.decoding import Header, Unreadable, decode, is_srgb
 from pipeline.jpeg import strip_jpeg_metadata
 
-__all__ = ["ENCODER_VERSION", "MODES", "encode", "original", "resize", "strip_jpeg_metadata"]
+__all__ = [
+    "ENCODER_VERSION",
+    "MODES",
+    "Colour",
+    "encode",
+    "original",
+    "resize",
+    "strip_jpeg_metadata",
+]
 
 ENCODER_VERSION: Final = 1  # enters the identity of an export; raise it when bytes change
 MODES = ("longest", "shortest", "crop", "border")
 ORIGINAL_QUALITY = 95
-_FULL_COLOUR = 90  # from this JPEG quality on, colour is stored at full resolution (4:4:4)
+_FULL_COLOUR = 90  # from this JPEG quality on, colour is stored at full resolution
+_SUBSAMPLING: Final = {"full": "4:4:4", "half": "4:2:0"}
 _LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383}
 _WHITE = (255, 255, 255)
 
+Colour = Literal["full", "half"]
 Pixels = NDArray[np.uint8]
 
 
@@ -41,11 +51,12 @@ def original(data: bytes, header: Header) -> tuple[bytes, str]:
     return encode(decode(data), "jpg", ORIGINAL_QUALITY), "jpg"
 
 
-def encode(pixels: Pixels, format: str, quality: int) -> bytes:
+def encode(pixels: Pixels, format: str, quality: int, colour: Colour | None = None) -> bytes:
     """RGB pixels as `jpg` or `webp` of a quality from 1 to 100, without metadata.
 
-    JPEG halves the resolution of colour (4:2:0) below quality 90. Raises Unreadable when a side
-    is longer than the format can store, ValueError on another format or quality.
+    `colour` is its resolution in JPEG: `full` (4:4:4) or `half` (4:2:0), which is the default below
+    quality 90 and what WebP always has. Raises Unreadable when a side is longer than the format can
+    store, ValueError on another format or quality.
     """
     if format not in _LONGEST_SIDE or not 1 <= quality <= 100:
         raise ValueError(f"no encoder for {format!r} of quality {quality}")
@@ -55,7 +66,7 @@ def encode(pixels: Pixels, format: str, quality: int) -> bytes:
     buffer = BytesIO()
     image = Image.fromarray(pixels)
     if format == "jpg":
-        subsampling = "4:4:4" if quality >= _FULL_COLOUR else "4:2:0"
+        subsampling = _SUBSAMPLING[colour or ("full" if quality >= _FULL_COLOUR else "half")]
         image.save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     else:
         image.save(buffer, "WEBP", quality=quality, method=4)

@@ -7,11 +7,9 @@ and encoded in whole numbers. Nothing is enlarged, and nothing is decoded withou
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from pipeline.aspect import Fit, resized
 from pipeline.decoding import EXTENSIONS, Pixels, decode, read_header
-from pipeline.encoding import cover, encode
+from pipeline.encoding import Colour, cover, encode
 
 Format = Literal["original", "jpg", "webp"]
 _TWICE = 2  # the size, in each direction, from which on pictures are made smaller in two steps
@@ -23,12 +21,14 @@ class Store:
     """How pictures are kept: the longest side in pixels (None: any), the format, its quality.
 
     `original` means the format that a picture came in, where it is one that we encode (JPEG and
-    WebP), else `jpg`. Raises ValueError for what can't be meant.
+    WebP), else `jpg`. `colour` is its resolution in JPEGs, see `encode`. Raises ValueError for what
+    can't be meant.
     """
 
     max_side: int | None = None
     format: Format = "original"
     quality: int = 90
+    colour: Colour | None = None
 
     def __post_init__(self) -> None:
         if self.max_side is not None and self.max_side < 1:
@@ -38,6 +38,11 @@ class Store:
             raise ValueError(f"format is {self.format!r}, must be one of {known}")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality is {self.quality}, must be between 1 and 100")
+        if self.colour not in (None, *get_args(Colour)):
+            known = ", ".join(get_args(Colour))
+            raise ValueError(f"colour is {self.colour!r}, must be one of {known}")
+        if self.colour == "full" and self.format == "webp":
+            raise ValueError("colour is 'full', which no webp has: its colour is half")
 
 
 def stored(data: bytes, store: Store, max_pixels: int) -> tuple[bytes, str]:
@@ -61,7 +66,7 @@ def stored(data: bytes, store: Store, max_pixels: int) -> tuple[bytes, str]:
         pixels = decode(data, max_pixels=max_pixels)
     else:
         pixels = _smaller(data, resized(*size, store.max_side, "longest"), max_pixels)
-    return encode(pixels, format, store.quality), format
+    return encode(pixels, format, store.quality, store.colour), format
 
 
 def _smaller(data: bytes, fitted: Fit, max_pixels: int) -> Pixels:
@@ -79,11 +84,12 @@ def _smaller(data: bytes, fitted: Fit, max_pixels: int) -> Pixels:
     times = max(pixels.shape[:2]) / max(width, height)
     if not 1 < times < _TOO_LARGE:
         return cover(pixels, fitted)
+    four = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)  # OpenCV has no fast way with three channels
     if times >= _TWICE:
-        twice = (_TWICE * width, _TWICE * height)
-        pixels = _linear(cv2, pixels, twice)
-    return _linear(cv2, pixels, (width, height))
+        four = _linear(cv2, four, (_TWICE * width, _TWICE * height))
+    small: Pixels = cv2.cvtColor(_linear(cv2, four, (width, height)), cv2.COLOR_RGBA2RGB)
+    return small
 
 
-def _linear(cv2: Any, pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
+def _linear(cv2: Any, pixels: Any, size: tuple[int, int]) -> Any:
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR_EXACT)

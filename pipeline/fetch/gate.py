@@ -5,6 +5,7 @@ gives it back when its answer has come, and it is free again a period later.
 """
 
 import fcntl
+import math
 import mmap
 import os
 import threading
@@ -99,14 +100,14 @@ class Gate:
         record = self._record(name, now)
         if record is None:
             return Waiting(_SOON_S)
-        first = PLACES * record
-        left = [_left(value, now) for value in self._places[first : first + count]]
-        soonest = min(left)
-        if soonest > 0:
-            return Waiting(soonest)
-        place = first + left.index(soonest)
-        self._places[place] = -(now + _HELD_S)
-        return place
+        first, soonest = PLACES * record, math.inf
+        for place in range(first, first + count):
+            left = _left(self._places[place], now)
+            if left <= 0:
+                self._places[place] = -(now + _HELD_S)
+                return place
+            soonest = min(soonest, left)
+        return Waiting(soonest)
 
     def _record(self, name: int, now: float) -> int | None:
         """Where the places of a site are: its own, or those of one that nobody asks any more."""

@@ -33,6 +33,17 @@ def test_nothing_wanted_gives_nothing(leaks: list[object]) -> None:
     assert list(fetched([], quick())) == []
 
 
+@pytest.mark.parametrize("mine", [(0, 10, 10), (700, 10, 10), (900_000, 5, 5)])
+def test_garbage_is_looked_for_less_often_unless_that_is_so(mine: tuple[int, int, int]) -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(*mine)
+        list(fetched([], quick()))
+        assert gc.get_threshold() == ((10_000, 10, 10) if mine[0] == 700 else mine)
+    finally:
+        gc.set_threshold(*before)
+
+
 def test_the_asynchronous_door_gives_the_same(site: Server) -> None:
     urls = [site.url("/a"), "data:,x", site.url("/b")]
 

@@ -40,6 +40,8 @@ def refusal(section: str) -> str:
         ("refuse: [foo]", "16: sources.s.fetch.refuse: expected 'aipref', 'noai', 'noimageai',"),
         ("max_bytes: 5000000000", "18: sources.s.fetch.max_bytes: expected at most 2e+08"),
         ("store: {format: png}", "23: sources.s.fetch.store.format: expected 'original', 'jpg'"),
+        ("store: {colour: 420}", "23: sources.s.fetch.store.colour: expected 'full' or 'half',"),
+        ("store: {format: webp, colour: full}", "7: sources.s.fetch.store: colour is 'full', wh"),
     ],
 )
 def test_a_wrong_value_is_refused_at_its_place(section, message):

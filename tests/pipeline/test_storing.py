@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from pipeline.aspect import resized
 from pipeline.decoding import EXTENSIONS, MAX_PIXELS, Pixels, Unreadable, decode, read_header
@@ -17,6 +17,7 @@ from tests import pictures
 
 KINDS = pictures.every_kind()
 FORMATS: tuple[Format, ...] = ("original", "jpg", "webp")
+FULL, HALF = 0, 2  # as Pillow calls 4:4:4 and 4:2:0
 ENCODED = {"jpg": "jpeg", "webp": "webp"}
 
 
@@ -165,6 +166,23 @@ def test_pixels_are_counted_in_whole_numbers_and_so_are_the_same_everywhere(
     assert stored(data, Store(60, "jpg"), MAX_PIXELS) == (expected, "jpg")
 
 
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (Store(60, "jpg", 95), FULL),
+        (Store(60, "jpg", 89), HALF),
+        (Store(60, "jpg", 95, "half"), HALF),
+        (Store(None, "jpg", 95, "half"), HALF),
+        (Store(60, "jpg", 20, "full"), FULL),
+        (Store(60, "original", 95, "half"), HALF),
+    ],
+)
+def test_colour_of_a_jpeg_has_the_resolution_that_is_asked_for(store: Store, expected: int) -> None:
+    kind = "JPEG" if store.format == "original" else "PNG"
+    small, _ = stored(pictures.saved(pictures.image(2, (120, 90)), kind), store, MAX_PIXELS)
+    assert JpegImagePlugin.get_sampling(Image.open(BytesIO(small))) == expected
+
+
 def test_colours_are_srgb_and_what_is_transparent_is_white() -> None:
     inks = Image.new("CMYK", (90, 60), (0, 255, 255, 0))
     small, _ = stored(pictures.saved(inks, "JPEG"), Store(30), MAX_PIXELS)
@@ -242,6 +260,8 @@ def test_a_store_is_a_value() -> None:
         ({"format": "jpeg"}, "original, jpg, webp"),
         ({"quality": 0}, "between 1 and 100"),
         ({"quality": 101}, "between 1 and 100"),
+        ({"colour": "quarter"}, "full, half"),
+        ({"format": "webp", "colour": "full"}, "which no webp has"),
     ],
 )
 def test_what_can_not_be_meant_is_refused(fields: dict[str, object], word: str) -> None:
