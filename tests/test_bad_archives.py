@@ -114,6 +114,7 @@ def test_an_archive_gives_a_sample_or_a_reason_for_each_of_its_groups(archives):
     assert found["rows_in"] == found["kept"] + sum(REASONS.values())
 
 
+@pytest.mark.slow
 def test_nothing_of_an_archive_is_written_where_it_wants(archives):
     names = {path.name for path in archives.parent.rglob("*")}
     assert not names & {"passwd", "passwd.jpg", "up.jpg", "to.jpg", "hard.jpg"}

@@ -49,6 +49,7 @@ def bench(tmp_path):
     return maker, learnt
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_is_compared_with(bench, tmp_path, monkeypatch):
     maker, _ = bench
     rows = [5, 3, 8]

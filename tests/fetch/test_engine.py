@@ -68,6 +68,7 @@ def test_the_call_has_a_deadline(site: Server) -> None:
     assert outcomes[1].retriable
 
 
+@pytest.mark.slow
 def test_a_host_has_a_deadline(site: Server) -> None:
     site.answers["/robots.txt"] = http(200, b"User-agent: *\nCrawl-delay: 0.2\n")
 
@@ -82,6 +83,7 @@ def test_a_host_has_a_deadline(site: Server) -> None:
     assert found[-1] == "deadline"
 
 
+@pytest.mark.slow
 def test_time_in_which_nobody_takes_outcomes_does_not_count(site: Server) -> None:
     options = quick(shard_s=0.5, per_host_at_once=1)
     taken = []

@@ -126,6 +126,7 @@ def test_a_file_that_cannot_be_mapped_is_an_error(tmp_path):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pace", [4, 300])
 def test_doors_at_a_gate_keep_the_pace_of_where_redirects_lead(server: Server, path, pace):
     names = [f"{letter}.test" for letter in "abc"]

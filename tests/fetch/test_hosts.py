@@ -53,6 +53,7 @@ def test_a_crawl_delay_lies_between_any_two_requests(server: Server) -> None:
     assert most_in(times, 0.29) == 1
 
 
+@pytest.mark.slow
 def test_what_is_paced_comes_back_a_period_after_it_was_given_back() -> None:
     async def run() -> list[float]:
         pace, loop = Pace(4), asyncio.get_running_loop()

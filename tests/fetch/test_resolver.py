@@ -123,6 +123,7 @@ def test_the_look_up_of_the_system(leaks: list[object]) -> None:
     leaks.clear()
 
 
+@pytest.mark.slow
 def test_a_name_that_waits_for_others_has_its_time_all_the_same(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_shards_of_any_size_have_the_same_scores(models, make_build):
     assert columns(small, "clip_score") == columns(large, "clip_score")
 
 
+@pytest.mark.slow
 def test_scoring_again_is_the_same_bytes(models, make_build):
     score = recipe(f"  clip: {{model: '{models['clip']}', embeddings: true}}\n")
     once, twice = (make_build(score, out, after="ingest") for out in ("once", "twice"))

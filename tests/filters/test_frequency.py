@@ -144,6 +144,7 @@ def test_chunks_and_slices_make_no_difference(scorer: Frequency) -> None:
     assert len(scorer.reduce(whole.slice(7, 5))) == 5
 
 
+@pytest.mark.slow
 def test_keys_are_the_same_in_every_process() -> None:
     program = (
         "import pyarrow as pa; from filters.frequency import Frequency;"

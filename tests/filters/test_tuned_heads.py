@@ -30,6 +30,7 @@ def test_the_shipped_heads_elsewhere_give_the_same_scores(tmp_path):
         assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_value_does_not_depend_on_companions(tmp_path):
     path, images = write(tmp_path / "h"), [photo(n) for n in range(5)]
     together = tuned_heads.encode_images(path, images)

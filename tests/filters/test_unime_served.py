@@ -180,6 +180,7 @@ def rows_of(build):
     return [row for shard in pool.shards for row in written.read(shard).to_pylist()]
 
 
+@pytest.mark.slow
 def test_a_build_stores_vectors_and_pays_once(make_build, tmp_path):
     bad = said("picture number 3 größe")
     told = {bad: Action(vector=[1, 2, 3]), IMAGE_PROMPT: Action(vector=[3, 4])}

@@ -160,6 +160,7 @@ def rows(build):
     return [row for table in tables for row in table]
 
 
+@pytest.mark.slow
 def test_a_build_with_a_server_goes_on_over_failing_rows_and_pays_once(make_build, tmp_path):
     failed = QUESTION.replace("{text}", "picture number 3 größe")
     silly = QUESTION.replace("{text}", "picture number 5 größe")

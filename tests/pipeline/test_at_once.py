@@ -104,6 +104,7 @@ def test_values_and_reasons_are_those_of_one_call_at_a_time(make_build, more):
     assert set(errors) == ({"ValueError: spoilt"} if more else set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2])
 def test_calls_that_run_out_of_memory_together_make_batches_smaller_once(make_build, most):
     whole = recipe(at_once=1).replace(": 5", ": 20")

@@ -146,6 +146,7 @@ def test_the_schema_is_json_and_names_the_scorers(here):
     assert "duplicates" in json.dumps(json.loads(text))
 
 
+@pytest.mark.slow
 def test_exit_codes_of_the_program_itself(tmp_path):
     run = [sys.executable, "-m", "pipeline"]
     wrong = subprocess.run([*run, "build", "no.yaml", "--out", "x"], cwd=ROOT, capture_output=True)

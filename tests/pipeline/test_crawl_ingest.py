@@ -89,6 +89,7 @@ def test_a_plan_tells_apart_what_must_be_fetched(tmp_path, server):
     assert not server.asked
 
 
+@pytest.mark.slow
 def test_erasing_a_row_removes_the_pages_that_named_it(tmp_path, server, caplog):
     build = build_of(tmp_path, server)
     made = build.ingest()

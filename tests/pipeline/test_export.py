@@ -123,6 +123,7 @@ def test_two_builds_and_a_second_run_are_the_same_bytes(make_build, finished):
     assert tree(build.out, *PROMISED) == once
 
 
+@pytest.mark.slow
 def test_shards_do_not_depend_on_how_the_pool_is_cut(make_build, finished):
     coarse = make_build(RECIPE.replace("rows_per_shard: 5", "rows_per_shard: 500"))
     exported(coarse)

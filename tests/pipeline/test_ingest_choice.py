@@ -41,6 +41,7 @@ HALVES = st.sampled_from([0, 1, 7, (1 << 64) - 1])
 ROWS = st.tuples(HALVES, HALVES, st.integers(0, 2), st.integers(0, 2))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

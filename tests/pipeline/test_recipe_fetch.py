@@ -41,6 +41,10 @@ def refusal(section: str) -> str:
         ("max_bytes: 5000000000", "18: sources.s.fetch.max_bytes: expected at most 2e+08"),
         ("store: {format: png}", "23: sources.s.fetch.store.format: expected 'original', 'jpg'"),
         ("store: {colour: 420}", "23: sources.s.fetch.store.colour: expected 'full' or 'half',"),
+        (
+            "store: {quality: 80, colour: half}",
+            "7: sources.s.fetch.store: colour, quality: nothing",
+        ),
         ("store: {format: webp, colour: full}", "7: sources.s.fetch.store: colour is 'full', wh"),
     ],
 )
@@ -126,6 +130,7 @@ def test_an_opt_out_list_that_is_not_clear_is_refused(tmp_path, text, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_a_list_names_is_not_asked_for(tmp_path, server):
     server.answers |= {path: http(200, pictures.jpeg(0)) for path in ("/a.jpg", "/b.jpg")}
     (tmp_path / "out.txt").write_text(server.url("/a.jpg"))

@@ -94,6 +94,7 @@ def test_a_retry_with_nothing_due_says_so_and_changes_nothing(tmp_path, server):
     assert len(server.asked) == requests
 
 
+@pytest.mark.slow
 def test_generations_follow_each_other_and_only_the_newest_rows_are_tried(tmp_path, server):
     recipe = write(tmp_path, lines(server))
     first = build_of(recipe).ingest()
@@ -130,6 +131,7 @@ def test_hashes_of_the_list_are_verified_by_a_retry_too(tmp_path, server):
     assert {name: row["meta"] for name, row in rows_now.items()} == metas
 
 
+@pytest.mark.slow
 def test_it_fetches_as_the_recipe_says_now(tmp_path, server):
     async def slowly(writer):
         import asyncio
@@ -174,6 +176,7 @@ def test_a_dry_run_counts_what_is_due_and_writes_nothing(tmp_path, server):
     assert len(server.asked) == requests
 
 
+@pytest.mark.slow
 def test_a_pool_that_is_not_there_is_made_first(tmp_path, server):
     recipe = write(tmp_path, lines(server))
     text = done("ingest", recipe, "--out", tmp_path / "out", "--retry")
@@ -244,6 +247,7 @@ def test_packs_tell_the_same(tmp_path, server, monkeypatch):
     assert failed["taken_down"] == 1
 
 
+@pytest.mark.slow
 def test_parts_share_a_retry_and_a_late_one_begins_no_other(tmp_path, server):
     recipe = write(tmp_path, lines(server))
     build_of(recipe).ingest()
@@ -265,6 +269,7 @@ def test_parts_share_a_retry_and_a_late_one_begins_no_other(tmp_path, server):
     assert pool_of(recipe).rows == ROWS + DUE
 
 
+@pytest.mark.slow
 def test_an_index_of_before_can_be_read_and_damage_is_named(tmp_path, server):
     recipe = write(tmp_path, lines(server), more=STEPS)
     build_of(recipe).ingest()
@@ -296,6 +301,7 @@ def test_an_index_of_before_can_be_read_and_damage_is_named(tmp_path, server):
         base_of(pool_of(recipe))
 
 
+@pytest.mark.slow
 def test_a_row_that_has_no_newer_one_breaks_a_promise(tmp_path, server):
     recipe = write(tmp_path, lines(server), more=STEPS)
     build_of(recipe).ingest()

@@ -30,6 +30,7 @@ from tests.pipeline.retries import (
 )
 from tests.pipeline.takedowns import everything, take_down
 
+pytestmark = pytest.mark.slow
 SHARED = ("image", "caption")  # scorers that look at a row alone
 
 

@@ -23,6 +23,7 @@ def test_a_file_is_sorted_pairs_of_64_bits(tmp_path: Path) -> None:
     assert uids_of(read_subset(path)) == [B, B, C]
 
 
+@pytest.mark.slow
 @given(UIDS, st.lists(st.sampled_from([A, B, C, None, "x", A.upper(), C.upper()]), max_size=9))
 def test_copies_are_what_the_published_search_gives(
     tmp_path_factory: pytest.TempPathFactory, uids: list[str], asked: list[str | None]

@@ -167,6 +167,7 @@ def full_after(writes: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_it_and_it_is_finished_by_running_it_again(
     before: Path, erased: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_site_of_many_rows_has_the_time_that_its_pace_takes(tmp_path, server):
     assert failures(build.ingest()) == {None: ROWS}
 
 
+@pytest.mark.slow
 def test_a_partition_that_waits_leaves_room_for_the_next(tmp_path, server, monkeypatch):
     """What is slow of it goes on beside, and is there in the end."""
     released = threading.Event()
@@ -115,6 +116,7 @@ def test_a_partition_that_waits_leaves_room_for_the_next(tmp_path, server, monke
     assert rest() == {"rows": ROWS, "samples": ROWS}
 
 
+@pytest.mark.slow
 def test_images_that_are_written_are_let_go(tmp_path, server, monkeypatch):
     held = []
 

@@ -114,6 +114,7 @@ def test_shards_mix_sites_and_stay_near_their_size(tmp_path, server):
     assert sum(a == b for a, b in pairwise(stays)) == len(HOSTS) * EACH // 3
 
 
+@pytest.mark.slow
 def test_engines_and_workers_make_the_same_pool(tmp_path, server):
     recipe = write(tmp_path, listed(server))
     one = build_of(recipe, "one").ingest()
@@ -150,6 +151,7 @@ def test_other_engines_make_the_same_pool(tmp_path, server, engine, options_of):
     assert rows_of(one) == rows_of(two)
 
 
+@pytest.mark.slow
 def test_the_order_of_the_list_does_not_matter(tmp_path, server):
     lines = listed(server)
     one = build_of(write(tmp_path / "a", lines)).ingest()

@@ -8,6 +8,7 @@ from tests import pictures
 from tests.commands import done, pairmill
 from tests.fetch.server import http, serving, to
 
+pytestmark = pytest.mark.slow
 HOST = "127.0.0.1"
 RECIPE = """\
 sources:

@@ -17,6 +17,7 @@ from tests.commands import done
 from tests.fetch.server import http, serving, to
 from tests.pipeline.retries import base_of, pool_of
 
+pytestmark = pytest.mark.slow
 HOSTS = ("127.0.0.1", "127.0.0.2")
 RECIPE = """\
 sources:

@@ -65,6 +65,19 @@ def test_a_large_damaged_body_costs_itself(tmp_path):
     assert tally.damaged <= 1
 
 
+@pytest.mark.parametrize("at", [0, 2, 5])
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_empty_member_is_not_the_end(tmp_path, at, times):
+    data = members(*FIVE[:at]) + gzip.compress(b"") * times + members(*FIVE[at:])
+    assert read(tmp_path, data) == ("01234", Tally(records=5))
+
+
+@pytest.mark.parametrize("was", [b"\r\n", b"WARC-Type"])
+def test_records_that_are_none_are_damage(tmp_path, was):
+    data = b"".join(one.replace(was, was.lower().strip(b"\r")) for one in FIVE)
+    assert read(tmp_path, data) == ("", Tally(damaged=1))
+
+
 @pytest.mark.parametrize(
     ("data", "damaged"), [(b"", 0), (b"<html>" * 100, 1), (b"\x1f\x8b\x08", 1)]
 )

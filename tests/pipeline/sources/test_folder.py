@@ -109,6 +109,7 @@ def test_a_file_that_can_not_be_read_costs_its_own_row(tmp_path):
     assert d.failed == "unreadable_file"
 
 
+@pytest.mark.slow
 def test_units_hold_a_thousand_rows_and_notice_changes(tmp_path):
     root = fill(tmp_path, {f"{i:04d}.jpg": b"x" for i in range(1500)})
     units = Folder("s", root).units()

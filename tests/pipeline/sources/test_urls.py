@@ -89,6 +89,7 @@ def test_a_table_in_an_object_store():
     assert [r.url for r in rows(UrlTable("s", f"{root}/*.csv", "url"))] == ["http://e.org/1"]
 
 
+@pytest.mark.slow
 def test_rows_come_back_in_order_with_their_images_and_each_url_is_asked_once():
     with serving({f"{i}": ok(b"%d" % i) for i in range(30)}) as server:
         source = UrlTable("s", "", "url", threads=8, timeout_s=2, allow_hosts=("127.0.0.1",))
