@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from tests import pictures
 from tests.commands import done
 from tests.conftest import built
 from tests.fetch.server import Server, http, serving
-from tests.pipeline.cluster import running_cluster
 
 HOSTS = {"en": "127.0.0.1", "es": "127.0.0.2"}
 TEXTS = {
@@ -180,23 +179,6 @@ def test_engines_make_the_same_of_a_site(tmp_path: Path, server: Server) -> None
     done("build", recipe, "--out", tmp_path / "b" / "out", "--engine", "procs", "--workers", "2")
     assert said(build_of(recipe)) == said(one)
     assert set(asked(server).values()) == {2}
-
-
-@pytest.fixture
-def options_of(tmp_path: Path) -> Iterator[Callable[[str], list[str]]]:
-    """How the program is told to use an engine."""
-    with ExitStack() as stack:
-
-        def options(engine: str) -> list[str]:
-            if engine == "beam":
-                return ["--engine", "beam", "--", "--runner=DirectRunner"]
-            if engine == "dask":
-                (tmp_path / "cluster").mkdir()
-                cluster = stack.enter_context(running_cluster(tmp_path / "cluster", 2))
-                return ["--engine", "dask", "--scheduler", cluster.address]
-            return ["--engine", engine, "--workers", "2"]
-
-        yield options
 
 
 def started(recipe: Path, options: list[str]) -> "subprocess.Popen[bytes]":

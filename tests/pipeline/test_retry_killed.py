@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline import pool, retry_record
 from pipeline.retry import Retried
-from tests.pipeline.cluster import running_cluster
 from tests.pipeline.retries import (
     DOWN,
     DUE,
@@ -56,23 +55,6 @@ retry.retry(build)
 def server():
     with flaky() as running:
         yield running
-
-
-@pytest.fixture
-def options_of(tmp_path):
-    """How the program is told to use an engine."""
-    with ExitStack() as stack:
-
-        def options(engine: str) -> list[str]:
-            if engine == "beam":
-                return ["--engine", "beam", "--", "--runner=DirectRunner"]
-            if engine == "dask":
-                (tmp_path / "cluster").mkdir()
-                cluster = stack.enter_context(running_cluster(tmp_path / "cluster", 2))
-                return ["--engine", "dask", "--scheduler", cluster.address]
-            return ["--engine", engine, "--workers", "2"]
-
-        yield options
 
 
 def timeless(made: pool.Pool) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from pipeline.shards import read_shard
 from tests import pictures
 from tests.commands import done
 from tests.fetch.server import Server, http, serving, to
-from tests.pipeline.cluster import running_cluster
 
 HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 9))
 EACH = 12  # images of each host
@@ -121,23 +120,6 @@ def test_engines_and_workers_make_the_same_pool(tmp_path, server):
     two = build_of(recipe, "two", engine=Engine("procs", 2)).ingest()
     assert tars(one) == tars(two)
     assert rows_of(one) == rows_of(two)
-
-
-@pytest.fixture
-def options_of(tmp_path):
-    """How the program is told to use an engine."""
-    with ExitStack() as stack:
-
-        def options(engine: str) -> list[str]:
-            if engine == "beam":
-                return ["--engine", "beam", "--", "--runner=DirectRunner"]
-            if engine == "dask":
-                (tmp_path / "cluster").mkdir()
-                cluster = stack.enter_context(running_cluster(tmp_path / "cluster", 2))
-                return ["--engine", "dask", "--scheduler", cluster.address]
-            return ["--engine", engine, "--workers", "2"]
-
-        yield options
 
 
 @pytest.mark.slow
