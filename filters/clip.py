@@ -79,8 +79,9 @@ class ClipScore:
             tuned_heads.read(self.weights)
         if not self._is_embedded:
             clip_weights.check(self._source)
-        elif self.pretrained is not None:
-            raise ValueError(f"model {self.model!r} brings its weights; remove `pretrained`")
+        for name in ("pretrained", "preprocess_tag", "sha256") if self._is_embedded else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"model {self.model!r} brings its weights; remove `{name}`")
         if self.merge is not None:
             vision = None if self._is_embedded else clip_weights.config(self._source)["vision_cfg"]
             merging.check(self.merge, vision)

@@ -24,8 +24,10 @@ def read_json(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
             found = json.load(stream)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: can't be read: {error}") from error
+        raise ValueError(f"{path}: can't be read as JSON: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: is no JSON object")
     return found

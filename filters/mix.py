@@ -41,6 +41,8 @@ class Mix:
     batch_size: ClassVar[int] = BATCH
 
     def __post_init__(self) -> None:
+        if not isinstance(self.weights, dict):
+            raise ValueError(f"weights: expected columns with numbers, got {self.weights!r}")
         if not self.of and not self.weights:
             raise TypeError("a mix needs columns: `of` and `label` to learn one, or `weights`")
         if (self.label is None) == (not self.weights) or bool(self.of) == bool(self.weights):
@@ -50,7 +52,8 @@ class Mix:
         if len(set(self.of)) < len(self.of) or self.label in self.of:
             raise ValueError(f"of must name different columns, and not the label: {list(self.of)}")
         for name, weight in self.weights.items():
-            if isinstance(weight, bool) or not np.isfinite(weight):
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not np.isfinite(weight):
                 raise ValueError(f"weights: {name}: expected a number, got {weight!r}")
 
     @property

@@ -109,6 +109,11 @@ def readable(text: str) -> str:
     return _UNREADABLE.sub(" ", text)
 
 
+def without_markup(text: str) -> str:
+    """A text with a space for everything that looks like a control token of a model."""
+    return _MARKUP.sub(" ", text)
+
+
 def plain_text(text: str, tokens: Sequence[str] = ()) -> str:
     """A text of others as one line of mere words, for a prompt that puts it in double quotes.
 
@@ -119,7 +124,7 @@ def plain_text(text: str, tokens: Sequence[str] = ()) -> str:
     text = readable(text)
     for token in sorted(tokens, key=lambda token: (-len(token), token)):
         text = text.replace(token, " ")
-    text = _MARKUP.sub(" ", text).translate({ord(mark): "'" for mark in '"“”„‟＂'})
+    text = without_markup(text).translate({ord(mark): "'" for mark in '"“”„‟＂'})
     return " ".join(text.split())
 
 

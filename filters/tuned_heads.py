@@ -69,19 +69,22 @@ def _read(path: Path, _stamp: tuple[int, int]) -> dict[str, Floats]:
         heads = embedded.read_heads(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: is no safetensors file: {error}") from error
-    shipped = embedded.read_heads()
-    for name in sorted({*shipped, *heads}):
-        found, wanted = (
-            tuple(part[name].shape) if name in part else None for part in (heads, shipped)
-        )
-        # Heads of one shape beside each other: of any number, as many of each array.
-        if name in heads and wanted is not None and name not in _ALONE:
-            wanted = (len(heads["text.bias"]) if "text.bias" in heads else 0, *wanted[1:])
-        if found != wanted:
-            raise ValueError(
-                f"{path}: holds no heads of the embedded encoder: {name} has the shape {found},"
-                f" wanted {wanted}"
-            )
-        if not np.isfinite(heads[name]).all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity")
+    wrong = _what_is_wrong(heads, embedded.read_heads())
+    if wrong is not None:
+        raise ValueError(f"{path}: holds no heads of the embedded encoder: {wrong}")
     return heads
+
+
+def _what_is_wrong(heads: dict[str, Floats], shipped: dict[str, Floats]) -> str | None:
+    for name in sorted({*heads} ^ {*shipped}):
+        return f"{name} is {'no part of them' if name in heads else 'missing'}"
+    for name, array in sorted(heads.items()):
+        wanted = shipped[name].shape
+        # Heads of one shape beside each other: of any number, as many of each array.
+        if name not in _ALONE:
+            wanted = (len(heads["text.bias"]), *wanted[1:])
+        if array.shape != wanted:
+            return f"{name} has the shape {array.shape}, wanted {wanted}"
+        if not np.isfinite(array).all():
+            return f"{name} holds NaN or infinity"
+    return None

@@ -195,10 +195,11 @@ def need_problem(scorer: Any, columns: Mapping[str, pa.DataType]) -> tuple[str, 
     """
     for name, column, need in _needed(scorer):
         kind = columns.get(column)
-        if kind is not None and not _is_of(kind, need):
+        holds = "the picture itself" if column in FIELDS else str(kind)
+        if column in FIELDS or (kind is not None and not _is_of(kind, need)):
             by = "" if name == column else f"`{name}`: "
             wanted = f"a column of {NEEDS[need]} is needed"
-            return name, f"{by}{wanted}, and {column!r} holds {kind}"
+            return name, f"{by}{wanted}, and {column!r} holds {holds}"
     return None
 
 

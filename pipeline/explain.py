@@ -45,7 +45,7 @@ def tell(key: str, out: str) -> str:
     rows = find_rows(record, key)
     if not rows:
         raise CurationError(
-            f"{out}: no row has a key that begins with {key!r}, nor that source key"
+            f"{out}: no row has a key that begins with {key!r}, nor that source key or URL"
         )
     stories = ["\n".join(story(record, row)) for row in rows[:_LIMIT]]
     if len(rows) > _LIMIT:

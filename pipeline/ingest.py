@@ -28,7 +28,7 @@ from pipeline.sources.base import Incoming, Source, Unit
 from pipeline.stage import Ending
 from pipeline.storing import Store
 
-VERSION = 4  # raise it when the same sources would give another pool; 4: hashes as bytes
+VERSION = 5  # raise it when the same sources would give another pool; 5: texts around images
 _SURVEY = pa.schema([("key", pa.binary(16)), ("rank", pa.binary(16))])
 _TOP = np.uint64(63)  # the first bit of 64
 _ROWS_AT_ONCE = 1 << 24  # whose keys are compared in memory, some 80 bytes each
@@ -354,7 +354,7 @@ def _marked(task: WriteTask, job: IngestJob) -> Iterator[Incoming]:
         if position in losers:
             mark_duplicate(row)
         if not listed.is_empty:
-            block(row, listed.by_name(row.key(task.unit.source), row.url))
+            block(row, listed.by_name(row.key(task.unit.source), row.url, row.meta))
         yield row
 
 

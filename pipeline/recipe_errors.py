@@ -82,7 +82,9 @@ def found(value: object) -> str:
 
 def problems_of(error: ValidationError, root: type[BaseModel]) -> list[Problem]:
     """Everything that validation against `root` found wrong, with its path in the data."""
-    return [_problem(details, root) for details in error.errors(include_url=False)]
+    # A list whose entries are all wrong is told to be too short as well.
+    all_of_it = error.errors(include_url=False)
+    return [_problem(d, root) for d in all_of_it if d["type"] != "too_short" or not d["input"]]
 
 
 def tag(model: type[BaseModel]) -> str:

@@ -149,7 +149,10 @@ class StoreSection(Section):
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
-        self.made()
+        idle = self.model_fields_set & {"quality", "colour"}
+        if self.made() is None and idle:
+            what = "nothing is encoded anew without max_side or another format"
+            raise ValueError(f"{', '.join(sorted(idle))}: {what}")
         return self
 
     def made(self) -> Store | None:

@@ -41,7 +41,7 @@ _ROWS_AT_ONCE = 1 << 16  # that one task looks through
 _MOST_TASKS = 10_000  # in one graph
 _PACE_S = 1.0  # for which what an ingest has just asked counts against the pace of its sites
 _NOT_FETCHING = ("unreadable_file",)  # what fails for a while, but is no matter of the network
-_ASKED = ("key", "url", "failed", "retriable")
+_ASKED = ("key", "url", "failed", "retriable", "meta")
 _READ = ("source_key", "captions", "meta")
 _DUE = pa.schema([pa.field("shard", pa.int32()), pa.field("row", pa.int32())])
 
@@ -311,7 +311,7 @@ def _due_rows(root: str, shard: Shard, listed: Listed) -> tuple[dict[int, str], 
     found = {
         place: row
         for place, row in zip(places, rows, strict=True)
-        if listed.is_empty or listed.by_name(row["key"], row["url"]) is None
+        if listed.is_empty or listed.by_base(row) is None
     }
     due = {
         place: row["failed"]

@@ -283,9 +283,11 @@ class Resolver:
         """See that somebody writes a column: nobody yet means the scorer that does by default."""
         if column in base_types() or column in self._values():
             return
+        entries = {entry.name for entry in self._recipe.scorers} - {*self._made, reader}
         provider = catalog.default_scorer_of(column)
+        if provider is None and column in entries:
+            provider = column  # what writes captions calls its column as it is called
         if provider is not None and provider not in self._made and provider != reader:
-            entries = {entry.name for entry in self._recipe.scorers}
             if provider in entries:
                 raise self._recipe.error(
                     f"scorer {reader!r} reads {column!r}, which {provider!r} writes further down;"

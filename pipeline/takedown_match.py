@@ -4,7 +4,8 @@ Asked of rows on their way in, before their bytes are written, and of a whole po
 the lists have changed. A row is taken down by its key, and with it every row of that key.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,12 @@ from pipeline.urls import canonical
 if TYPE_CHECKING:
     from pipeline.build import Build
 
-VERSION = 2  # raise it when the same lists would take down other rows; 2: what redirects led to
+VERSION = 3  # raise it when the same lists would take down other rows; 3: pages of rows
 _HASHES = "hashes"  # the scorer, and the name of its columns
 MIN_CONTRAST = 2.0  # below it a phash is noise, and says nothing
 _COMPARED_AT_ONCE = 1 << 22  # pairs of hashes: 32 MB
-_READ = ("key", "url", "redirects", "image_sha256", "received_sha256", "failed", "detail")
+_READ = ("key", "url", "redirects", "image_sha256", "received_sha256", "failed", "detail", "meta")
+_PAGE = "page_url"  # in the meta of a row, the page that its pair was found on
 Looks = Sequence[tuple[int, float] | None]  # phash and contrast of an image
 Words = npt.NDArray[np.uint64]
 
@@ -50,14 +52,19 @@ class Listed:
     def is_empty(self) -> bool:
         return not (self.keys or self.urls or self.hosts or self.images or self.alike)
 
-    def by_name(self, key: bytes, url: str | None) -> Entry | None:
-        """The entry that names a row by what is known before its image is there."""
-        found = self.keys.get(key)
-        return found if found is not None or url is None else self.by_urls([url])
+    def by_name(self, key: bytes, url: str | None, meta: Mapping[str, Any]) -> Entry | None:
+        """The entry that names a row, or its page, by what is known before its image is there."""
+        page = meta.get(_PAGE)
+        return self.keys.get(key) or self.by_urls([url, page if isinstance(page, str) else None])
 
-    def by_urls(self, urls: Iterable[str]) -> Entry | None:
+    def by_base(self, row: Mapping[str, Any]) -> Entry | None:
+        """The entry that names a row of the pool by its base columns key, url and meta."""
+        meta = json.loads(row["meta"]) if _PAGE in (row["meta"] or "") else {}
+        return self.by_name(row["key"], row["url"], meta)
+
+    def by_urls(self, urls: Iterable[str | None]) -> Entry | None:
         """The entry for one of these addresses, such as those that redirects led to."""
-        for url in urls if self.urls or self.hosts else ():
+        for url in filter(None, urls) if self.urls or self.hosts else ():
             name, host = canonical(url)
             found = self.urls.get(name) or self._by_host(host)
             if found is not None:
@@ -192,7 +199,7 @@ def _matched(made: Pool, columns: ColumnSet | None) -> pa.Table:
             pairs = zip(*hashes, strict=True)
             looks = found.by_looks([None if p is None else (p, c) for p, c in pairs])
         for row, alike in zip(base, looks, strict=True):
-            entry = found.by_name(row["key"], row["url"]) or found.by_urls(row["redirects"] or ())
+            entry = found.by_base(row) or found.by_urls(row["redirects"] or ())
             for sha256 in (row["image_sha256"], row["received_sha256"]):
                 entry = entry or found.by_bytes(sha256)
             if row["failed"] == TAKEN_DOWN:

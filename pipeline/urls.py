@@ -2,6 +2,8 @@
 
 from urllib.parse import unquote_to_bytes, urlsplit
 
+import idna
+
 
 def host_of(host: str) -> str:
     """A host as names are compared: lower case, in ASCII where it can be, no dot at the end."""
@@ -9,9 +11,20 @@ def host_of(host: str) -> str:
     if host.isascii():
         return host
     try:
-        return host.encode("idna").decode()
+        return in_ascii(host)
     except UnicodeError:
         return host
+
+
+def in_ascii(host: str) -> str:
+    """A host as browsers write it in ASCII (UTS 46); also finds the digits in `１２７．０．０．１`.
+
+    Raises UnicodeError for what is no host.
+    """
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:
+        return host.encode("idna").decode()  # IDNA 2003 knows emoji and more
 
 
 def canonical(url: str) -> tuple[str, str | None]:

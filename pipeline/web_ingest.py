@@ -73,7 +73,7 @@ class _Part:
             if is_duplicate:
                 mark_duplicate(row)
             if not listed.is_empty:
-                block(row, listed.by_name(key, row.url))
+                block(row, listed.by_name(key, row.url, row.meta))
         return found
 
     def together(self, web: FetchOptions) -> int:

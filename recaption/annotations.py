@@ -17,7 +17,9 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-FORMATS = ("coco", "voc", "yolo", "dota", "masks")
+_EXTENSIONS = {"coco": "", "voc": ".xml", "yolo": ".txt", "dota": ".txt", "masks": ".png"}
+FORMATS = tuple(_EXTENSIONS)
+_NAMED = ("yolo", "masks")  # formats that have numbers for classes
 _VOC_TEXT = ("description", "expression", "caption")  # DIOR-RSVG says what a box shows
 _IGNORED = (0, 255)  # values of a mask that are no class
 _CLASSES = "classes.txt"
@@ -53,19 +55,25 @@ def read(path: str, kind: str, classes: str | None = None) -> Pictures:
     `classes` is a file with a name in each line, for the numbers that `yolo` (from 0) and `masks`
     (from 0, where 0 is the background) have in their place.
     """
-    readers: dict[str, Callable[[str, list[str]], Pictures]] = {
-        "coco": lambda path, _: _coco(path),
-        "voc": lambda path, _: _each(path, ".xml", _voc),
-        "yolo": lambda path, names: _each(path, ".txt", lambda file: _yolo(file, names)),
-        "dota": lambda path, _: _each(path, ".txt", _dota),
-        "masks": lambda path, names: _each(path, ".png", lambda file: _mask(file, names)),
+    names = check(path, kind, classes)
+    readers: dict[str, Callable[[str], Annotated]] = {
+        "voc": _voc,
+        "yolo": lambda file: _yolo(file, names),
+        "dota": _dota,
+        "masks": lambda file: _mask(file, names),
     }
-    if kind not in readers:
+    return _coco(path) if kind == "coco" else _each(path, kind, readers[kind])
+
+
+def check(path: str, kind: str, classes: str | None = None) -> list[str]:
+    """The names of numbered classes. Raises ValueError for what is wrong before boxes are read."""
+    if kind not in FORMATS:
         raise ValueError(f"format {kind!r}: known are {', '.join(FORMATS)}")
-    names: list[str] = []
-    if kind in ("yolo", "masks"):
-        names = _names(classes or os.path.join(path, _CLASSES))
-    return readers[kind](path, names)
+    if kind == "coco" and os.path.isdir(path):
+        raise ValueError(f"annotations {path!r}: is a folder, and COCO has one file")
+    if not _of_kind(path, kind):
+        raise ValueError(f"annotations {path!r}: there is no {_EXTENSIONS[kind]} file")
+    return _names(classes or os.path.join(path, _CLASSES)) if kind in _NAMED else []
 
 
 def files(path: str) -> list[str]:
@@ -78,14 +86,16 @@ def files(path: str) -> list[str]:
     return sorted(found)
 
 
-def _each(path: str, extension: str, read_one: Callable[[str], Annotated]) -> Pictures:
+def _of_kind(path: str, kind: str) -> list[str]:
+    extension = _EXTENSIONS[kind]
+    return [n for n in files(path) if n.endswith(extension) and os.path.basename(n) != _CLASSES]
+
+
+def _each(path: str, kind: str, read_one: Callable[[str], Annotated]) -> Pictures:
     found: Pictures = {}
-    for file in files(path):
-        if file.endswith(extension) and os.path.basename(file) != _CLASSES:
-            below = os.path.relpath(file, path) if os.path.isdir(path) else os.path.basename(file)
-            found[stem(below.replace(os.sep, "/"))] = _one(file, read_one)
-    if not found:
-        raise ValueError(f"annotations {path!r}: there is no {extension} file")
+    for file in _of_kind(path, kind):
+        below = os.path.relpath(file, path) if os.path.isdir(path) else os.path.basename(file)
+        found[stem(below.replace(os.sep, "/"))] = _one(file, read_one)
     damage = [one for one in found.values() if isinstance(one, ValueError)]
     if len(damage) == len(found) > 1:  # they are of another format
         raise damage[0]

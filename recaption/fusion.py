@@ -95,7 +95,7 @@ class Fusion:
     rows: int = 8
     batch_size: int | None = None
     max_side: ClassVar[int] = 28  # no picture is shown
-    version: ClassVar[int] = 5  # what a model adds is flagged; "not 3" is no name
+    version: ClassVar[int] = 6  # control tokens of models are no names
     needs: ClassVar[dict[str, str]] = {
         "synthetic": "text",
         "raw": "text",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from filters import vocabulary
+from filters import mllm, vocabulary
 from filters.caption import words
 from recaption import nouns
 from recaption.entities import entities, retained, said_words, says
@@ -83,7 +83,7 @@ def by_rules(synthetic: str, raw: str, found: Mapping[str, Sequence[str]], langu
 
     In English by a sentence that says where that comes from; elsewhere in brackets.
     """
-    named = [one for one in entities(raw) if not says(synthetic, one)][:MOST]
+    named = [one for one in entities(mllm.without_markup(raw)) if not says(synthetic, one)][:MOST]
     parts = [("The text beside it names", named)] if named else []
     for label, entries in found.items():
         lacking = [one for one in dict.fromkeys(entries) if not says(synthetic, one)][:MOST]
@@ -107,7 +107,7 @@ def problem_of(fused: str, raw: str, synthetic: str, bounds: Bounds) -> str | No
     longest = max(len(words(raw)), len(words(synthetic)), 8)
     if len(words(fused)) > bounds.longer * longest:
         return "long"
-    share = retained(raw, fused)
+    share = retained(mllm.without_markup(raw), fused)
     if share is not None and share < bounds.names:
         return "lost_names"
     share = kept_words(synthetic, fused)

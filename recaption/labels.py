@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from filters import files
-from recaption import captions, english
+from recaption import captions, english, languages
 from recaption.captions import LABELLED, Caption
 
 TEMPLATES = ("a photo of {a_name}", "a picture that shows {a_name}", "{a_name}")
 FROM_NAME = "file name"
 _PROMPT = "label/1"
+_ARTICLES = ("a ", "an ", "the ")
 _NUMBERED = re.compile(r"[ _-]*\d+$")
 _PLACES = ("{name}", "{names}", "{a_name}", "{label}")
 
@@ -42,7 +43,7 @@ class LabelCaptions:
     vocabulary: str | None = None
     unknown: str = "label"
     language: str = "en"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # a name with an article gets no other one
     needs: ClassVar[dict[str, str]] = {"of": "text"}
     writes: ClassVar[pa.Schema] = captions.WRITES
 
@@ -52,6 +53,7 @@ class LabelCaptions:
                 raise ValueError(f"{name} {getattr(self, name)!r}: known are {', '.join(known)}")
         if not self.templates:
             raise ValueError("templates: give at least one")
+        languages.language(self.language)  # raises for one that is not known
         for template in self.templates:
             if not any(place in template for place in _PLACES):
                 raise ValueError(f"template {template!r} has none of {', '.join(_PLACES)}")
@@ -117,10 +119,11 @@ def _plain(label: str) -> str:
 
 
 def _filled(template: str, label: str, name: str) -> str:
+    has_article = name.lower().startswith(_ARTICLES)
     words = {
         "name": name,
         "names": english.plural(name),
-        "a_name": english.with_article(name),
+        "a_name": name if has_article else english.with_article(name),
         "label": label,
     }
 

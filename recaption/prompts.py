@@ -153,7 +153,7 @@ def tasks_of(
     kinds: Sequence[str | Mapping[str, Any] | Task], max_tokens: int | None, json: bool
 ) -> tuple[Task, ...]:
     """The questions for a recipe's `kinds`. Raises ValueError for what is none."""
-    if isinstance(kinds, str | Mapping) or not kinds:
+    if isinstance(kinds, str) or not isinstance(kinds, Sequence) or not kinds:
         raise ValueError(f"kinds is a list of {SHORT}, {LONG}, {FACETS} or own prompts")
     found: list[Task] = []
     for kind in kinds:
@@ -179,7 +179,7 @@ _LIMITS = {SHORT: 64, LONG: 384, FACETS: 96, ALL: 640}
 def _known(kind: str, max_tokens: int | None) -> list[Task]:
     if kind == FACETS:
         names: Sequence[str] = tuple(_FACETS)
-    elif kind.startswith("facet:") and kind.removeprefix("facet:") in _FACETS:
+    elif str(kind).startswith("facet:") and kind.removeprefix("facet:") in _FACETS:
         names = (kind.removeprefix("facet:"),)
     elif kind in (SHORT, LONG):
         prompt = _SHORT if kind == SHORT else _LONG

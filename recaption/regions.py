@@ -41,14 +41,11 @@ class RegionCaptions:
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
-        if self.format not in annotations.FORMATS:
-            known = ", ".join(annotations.FORMATS)
-            raise ValueError(f"format {self.format!r}: known are {known}")
         if not 0 <= self.least_area < 1:
             raise ValueError(
                 f"least_area {self.least_area} must be a share, at least 0 and below 1"
             )
-        annotations.files(self.annotations)
+        annotations.check(self.annotations, self.format, self.classes)
 
     @property
     def identity(self) -> dict[str, Any]:

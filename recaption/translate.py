@@ -100,9 +100,9 @@ class Translate:
     writes: ClassVar[pa.Schema] = captions.WRITES
 
     def __post_init__(self) -> None:
-        said = (self.to,) if isinstance(self.to, str) else tuple(self.to)
-        if not said:
-            raise ValueError("to: name a language at least")
+        said = (self.to,) if isinstance(self.to, str) else self.to
+        if not isinstance(said, Sequence) or not said:
+            raise ValueError(f"to: name a language at least, got {self.to!r}")
         object.__setattr__(self, "to", tuple(dict.fromkeys(language(tag).tag for tag in said)))
         if languages.is_language(self.source):
             object.__setattr__(self, "source", language(self.source).tag)

@@ -6,8 +6,9 @@ speak of good translations is measured in `benchmarks/translation.py`.
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from filters.language import Language as Identify
@@ -47,7 +48,7 @@ earth god santa claus internet
 """
 _NOT_NAMES = frozenset(_NO_NAMES.split())
 _ADJECTIVE = re.compile(r"(?:ish|ese|ian|ean|can|ans|mas)$", re.IGNORECASE)
-_SENTENCE = re.compile(r"[.!?:;–—\"“”(]\s*$")
+_SENTENCE = tuple('.!?:;–—"“”(')
 _SHARED = 4
 _MOST_CAPITALS = 0.5
 
@@ -157,9 +158,10 @@ def has_lost_names(pair: Pair) -> bool:
     both = (pair.source_language, pair.target_language)
     if any(language.script != "Latn" for language in both) or both[0].base == "de":
         return False
-    names = _names(pair.source)
-    there = [_plain(word) for word in _WORD.findall(pair.target)]
-    return any(not _is_among(_plain(name), there) for name in names)
+    names = {_plain(name) for name in _names(pair.source)}
+    there = {_plain(word) for word in _WORD.findall(pair.target)}
+    parts = {part for word in there for part in _parts(word)}
+    return any(name not in there and parts.isdisjoint(_parts(name)) for name in names)
 
 
 def has_loop(pair: Pair) -> bool:
@@ -259,10 +261,11 @@ def _names(text: str) -> list[str]:
     found = list(_WORD.finditer(text))
     if not found or sum(m[0][0].isupper() for m in found) > max(1, _MOST_CAPITALS * len(found)):
         return []  # a title, or a text in capitals
+    gaps = [text[a:b] for a, b in pairwise([0, *(place for m in found for place in m.span())])]
     return [
         m[0].removesuffix("'s").removesuffix("’s")
-        for m in found
-        if m[0][0].isupper() and m.start() and not _SENTENCE.search(text[: m.start()])
+        for m, gap in zip(found, gaps[::2], strict=True)
+        if m[0][0].isupper() and m.start() and not gap.rstrip().endswith(_SENTENCE)
         if m[0].casefold() not in _NOT_NAMES and not _ADJECTIVE.search(m[0]) and len(m[0]) > 1
     ]
 
@@ -272,10 +275,9 @@ def _plain(word: str) -> str:
     return "".join(sign for sign in parts if not unicodedata.combining(sign))
 
 
-def _is_among(name: str, words: Sequence[str]) -> bool:
-    """Whether a word is the name or shares four signs in a row with it, as Londres and London."""
-    parts = {name[n : n + _SHARED] for n in range(len(name) - _SHARED + 1)}
-    return any(word == name or any(part in word for part in parts) for word in words)
+def _parts(word: str) -> set[str]:
+    """All four signs in a row of a word: Londres and London share some."""
+    return {word[n : n + _SHARED] for n in range(len(word) - _SHARED + 1)}
 
 
 def _loops(text: str, language: Language) -> bool:

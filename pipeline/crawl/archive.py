@@ -13,6 +13,8 @@ from fastwarc import ArchiveIterator, WarcRecord, WarcRecordType
 from pipeline import storage
 
 _GZIP, _PLAIN = b"\x1f\x8b\x08", b"WARC/1."
+_EMPTY = bytes(8)  # checksum and size of a gzip member that holds nothing, as bgzip ends with
+_NO_KIND = (WarcRecordType.unknown, WarcRecordType.no_type)
 _BLOCK = 1 << 20
 _PATIENCE = 16  # starts in vain that are tried byte by byte
 
@@ -33,7 +35,7 @@ def records(
 
     A record is good until the next is asked for. Reading one may raise OSError; the walk goes on
     behind it. Behind other damage it goes on at what looks like the next record of a plain or gzip
-    file, in growing steps when that was none.
+    file, in growing steps when that was none. A file that begins with what is no record is damaged.
     """
     with storage.open_input(path) as stream:
         start, vain = 0, 0
@@ -53,9 +55,12 @@ def records(
                     tally.records += 1
                     vain = 0
                     yield record
-                return
             except OSError:
                 tally.damaged += last >= start or start == 0
+            else:
+                tally.damaged += start == 0 and last < 0 and _begins_wrongly(stream)
+                start = _behind_empty(stream, max(last, start))
+                continue
             step = 1 if vain < _PATIENCE else min(2 ** (vain - _PATIENCE), _BLOCK)
             vain += 1
             start = _next_start(stream, max(last, start) + step)
@@ -63,8 +68,28 @@ def records(
 
 def _next_start(stream: IO[bytes], start: int) -> int:
     """Where the next record seems to begin; -1 at the end of the file."""
+    return _find(stream, start, _GZIP if _is_gzip(stream) else _PLAIN)
+
+
+def _behind_empty(stream: IO[bytes], start: int) -> int:
+    """Where a gzip file goes on behind an empty member, which fastwarc takes for the end; or -1."""
+    at = _find(stream, start, _EMPTY + _GZIP) if _is_gzip(stream) else -1
+    return at if at < 0 else at + len(_EMPTY)
+
+
+def _begins_wrongly(stream: IO[bytes]) -> bool:
+    """Whether the first record is of no kind, as one with other ends of lines than CR LF."""
     stream.seek(0)
-    mark = _GZIP if stream.read(3) == _GZIP else _PLAIN
+    first = next(iter(ArchiveIterator(stream, parse_http=False, fsspec_args=False)), None)
+    return first is not None and first.record_type in _NO_KIND
+
+
+def _is_gzip(stream: IO[bytes]) -> bool:
+    stream.seek(0)
+    return stream.read(len(_GZIP)) == _GZIP
+
+
+def _find(stream: IO[bytes], start: int, mark: bytes) -> int:
     stream.seek(start)
     held = b""
     while block := stream.read(_BLOCK):

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.crawl.links import Base
+from pipeline.fetch import signals
 
 _MOST = 2000  # meta elements read; more are noise
 _MOST_LICENCES = 20
+_MOST_SIGNALS = 32  # by name: they go with every image of the page, as those for all robots do
+_FOR_ALL = frozenset({"robots", "x-robots-tag", "tdm-reservation", "tdm-policy", "content-usage"})
+_LONGEST_LICENCE, _LONGEST_HEADER = 1000, 4000  # characters
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}$")
 # Metas that say how a page may be used: robots in general, a robot by name, text and data mining,
 # AI in so many words, and the vocabulary of Content-Usage.
@@ -48,9 +52,10 @@ def read_metas(tree: LexborHTMLParser) -> Metas:
 def note_meta(found: Metas, name: str, content: str, *, is_http: bool = False) -> None:
     """Add one meta element to those found."""
     name = name.strip().lower()[:100]
-    if _SIGNAL.match(name):
-        key = f"meta:{name}"
-        held = found.signals.get(key)
+    key = f"meta:{name}"
+    held = found.signals.get(key)
+    has_room = held is not None or len(found.signals) < _MOST_SIGNALS or name in _FOR_ALL
+    if has_room and _SIGNAL.match(name):
         found.signals[key] = content[:500] if held is None else f"{held}, {content}"[:2000]
     if name.startswith(("og:image", "twitter:image")):
         _note_image(found.images, name, content)
@@ -111,18 +116,21 @@ def addresses(links: Iterable[str | None], base: Base) -> tuple[str, ...]:
     def resolved() -> Iterator[str]:
         for link in links:
             url = base.resolve(link)
-            if url is not None and url[:4] == "http":
+            if url is not None and url[:4] == "http" and len(url) <= _LONGEST_LICENCE:
                 yield url
 
     return tuple(dict.fromkeys(resolved()))[:_MOST_LICENCES]
 
 
 def header_signals(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The opt-out signals among HTTP headers, raw; a repeated header is joined by commas."""
+    """The opt-out signals among HTTP headers, raw; a repeated header is joined as the fetcher does,
+    by commas or LINE."""
     found: dict[str, str] = {}
     for name, value in headers:
         name = name.lower()
         if name in _SIGNAL_HEADERS and (name != "link" or "license" in value.lower()):
+            between = signals.LINE if name == "x-robots-tag" else ", "
             key = f"header:{name}"
-            found[key] = f"{found[key]}, {value}"[:2000] if key in found else value[:500]
+            joined = f"{found[key]}{between}{value}" if key in found else value
+            found[key] = joined[:_LONGEST_HEADER]
     return found

@@ -4,6 +4,7 @@ import re
 from urllib.parse import urljoin, urlsplit
 
 MAX_URL = 8192  # longer ones are no addresses that servers take
+_KEPT_URL = 500  # longer ones are made anew each time: a page may have very many
 _CONTROL = re.compile(r"[\t\n\r\x00]")
 _ABSOLUTE = re.compile(r"https?://[^\s/?#\\]", re.IGNORECASE)
 _PLAIN = re.compile(  # needs no tidying, if without "/."
@@ -46,7 +47,7 @@ class Base:
             url: str | None = link if link[0] != "/" else f"{self._origin}{link}"
         else:
             url = self._tidied(link)
-        if len(link) <= MAX_URL:
+        if len(link) <= _KEPT_URL and (url is None or len(url) <= _KEPT_URL):
             self._known[link] = url
         return url
 

@@ -18,6 +18,7 @@ from pipeline.crawl.walk import Figure, Seen, Span, Walked, single, walk
 
 _DATA_SHOWN = 64  # characters kept of a data: URL
 _MARGIN = 120  # white space that may stand between the words around an image
+_MOST_VARIANTS = 10_000_000  # characters of all addresses but the best
 _MOST_HEADING = 500  # characters
 _MOST_FIGURES = 5  # within each other
 _MOST_LABELS = 100  # elements named by aria-labelledby that are looked up
@@ -129,6 +130,7 @@ class _Reader:
         self.labels: dict[str, str | None] | None = None
         self.is_main_known = False
         self.has_data = "data:" in html.lower()
+        self.room, self.variants_left_out = _MOST_VARIANTS, 0
 
     def page(
         self,
@@ -145,6 +147,8 @@ class _Reader:
         candidates = tuple(self._candidates())
         if self.walked.left_out:
             notes["images_left_out"] = self.walked.left_out
+        if self.variants_left_out:
+            notes["variants_left_out"] = self.variants_left_out
         marks = head.licences(self.tree, self.html, self.metas, self.base)
         marks += tuple(mark for item in objects if not item.urls for mark in item.licences)
         first = self.metas.first
@@ -224,7 +228,9 @@ class _Reader:
         if best is None:
             return None
         is_data = best.url[:5] == "data:"
-        variants = tuple(map(_shown, found)) if self.has_data else tuple(found)
+        variants = self._within_room(
+            best, tuple(map(_shown, found)) if self.has_data else tuple(found)
+        )
         described = self._described(variants)
         is_main = seen.in_infobox
         if main and not is_main:
@@ -259,6 +265,14 @@ class _Reader:
             pixels(attributes.get("height")),
             is_main if self.is_main_known else None,
         )
+
+    def _within_room(self, best: Variant, variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+        """The variants, or the best alone when those of the page are too long already."""
+        self.room -= sum(len(variant.url) for variant in variants)
+        if self.room >= 0:
+            return variants
+        self.variants_left_out += len(variants) - 1
+        return (_shown(best),)
 
     def _of_figure(self, figure: Figure) -> tuple[str | None, str | None, tuple[str, ...]]:
         """Caption, title and licences of a figure; what it lacks is that of the one around it."""

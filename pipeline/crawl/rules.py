@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 from pipeline.crawl.page import Candidate
 
-# Words that name files of a page's furniture; between separators, so that `iconic.jpg` stays.
+# Words that name files of a page's furniture; between separators, so that `iconic.jpg` stays. What
+# also says what a picture shows (a bullet train, a phone called Pixel) is a whole name, or a GIF.
 _ICON = re.compile(
     r"(?:^|[/_.-])(?:fav)?icons?(?=[\d/_.x-]|$)|\.ico$"
-    r"|(?:^|[/_.-])(?:sprites?|spacer|blank|pixel|1x1|transparent|placeholder|bullet|loading"
-    r"|avatar-default)(?=[\d/_.-]|$)",
+    r"|(?:^|[/_.-])(?:sprites?|spacer|1x1|placeholder|avatar-default)(?=[\d/_.-]|$)"
+    r"|(?:^|/)(?:blank|pixel|transparent|bullet|loading)[\d_.x-]*(?:\.\w{2,5})?$"
+    r"|[_.-](?:blank|pixel|transparent|bullet|loading)[\d_.x-]*\.gif$",
     re.IGNORECASE,
 )
 REASONS = {

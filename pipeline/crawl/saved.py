@@ -49,7 +49,8 @@ def file_of(url: str, page: Page, name: str, files: frozenset[str]) -> str | Non
     """Which file of the folder an image's address stands for; None when it is not there.
 
     `files` are those of the folder (`storage.files_below`), so that nothing outside it is named.
-    Browsers save images beside the page and link to them from there; a mirror keeps its paths.
+    Browsers save images beside the page and link to them from there; a mirror keeps its paths, and
+    may have the query in the name.
     """
     folder, _, last = name.rpartition("/")
     beside = page.url.partition("?")[0].rpartition("/")[0] + "/"
@@ -57,10 +58,10 @@ def file_of(url: str, page: Page, name: str, files: frozenset[str]) -> str | Non
     path = quote(name.encode("utf-8", "surrogateescape"))
     if last and page.url.endswith(f"/{path}"):
         tries.append((page.url.removesuffix(path), ""))
-    plain = url.partition("?")[0]
-    for prefix, below in tries:
-        if plain.startswith(prefix):
-            found = below + unquote(plain[len(prefix) :], errors="surrogateescape")
-            if found in files:
-                return found
+    for written in dict.fromkeys((url, url.partition("?")[0])):
+        for prefix, below in tries:
+            if written.startswith(prefix):
+                found = below + unquote(written[len(prefix) :], errors="surrogateescape")
+                if found in files:
+                    return found
     return None

@@ -20,12 +20,15 @@ def _named(words: str) -> frozenset[str]:
 
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _OTHER_BLANK = re.compile(r"[^\S ]")
-_SILENT = frozenset({"script", "style", "textarea", "iframe", "noembed", "noframes", "xmp"})
+_SILENT = frozenset(
+    {"script", "style", "textarea", "title", "iframe", "noembed", "noframes", "xmp"}
+)
 _BLOCKS = _named(
     "address article aside blockquote br caption center dd details dialog div dl dt fieldset"
     " figcaption figure footer form header hr legend li main nav ol option p pre section summary"
     " table tbody td tfoot th thead tr ul"
 )
+_PARTING = _BLOCKS | HEADINGS.keys()  # what ends one word and begins another
 _CLASSED = frozenset({"div", "p", "li", "td", "th", "span", "table", "dl"})
 # Markup older than `figure`, or beside it: MediaWiki, WordPress, DocBook.
 _FIGURE_CLASSES = _named(
@@ -144,10 +147,9 @@ class _Walker:
         text = node.text_content
         if not text or self.fallbacks:
             return
-        if not text[0].isspace() and self.parts and not self.parts[-1][-1:].isspace():
-            before = node.prev
-            if before is not None and before.tag in _BLOCKS:
-                self.parts.append("\n")
+        is_joined = not text[0].isspace() and self.parts and not self.parts[-1][-1:].isspace()
+        if is_joined and _is_behind_block(node):
+            self.parts.append("\n")
         self.parts.append(text)
 
     def _enter(self, node: LexborNode, leave: Callable[[Any], None], value: Any) -> None:
@@ -288,6 +290,21 @@ class _Walker:
                 span.start = starts[span.start]
                 span.end = None if span.end is None else starts[span.end]
         return Walked(_blanks(text), self.images, self.headings, self.left_out)
+
+
+def _is_behind_block(node: LexborNode) -> bool:
+    """Whether a block ends between a text and the text before it, within whatever is inline."""
+    at = node
+    while (before := at.prev) is None:
+        above = at.parent
+        if above is None or above.tag in _PARTING:  # which has begun a word
+            return False
+        at = above
+    while before is not None:
+        if before.tag in _PARTING:
+            return True
+        before = before.last_child
+    return False
 
 
 def _blanks(text: str) -> str:

@@ -66,7 +66,7 @@ class Fetcher:
         """The outcome of a URL, after as many attempts as the options and the reason allow."""
         story = _Story()
         try:
-            answer = await self._attempts(target, story)
+            answer = await self._attempts(wanted, target, story)
             outcome = await self._accepted(answer, wanted, story)
         except Refusal as refusal:
             outcome = failure(refusal)
@@ -85,31 +85,33 @@ class Fetcher:
         finally:
             budget.free(size)
 
-    async def _attempts(self, target: Target, story: _Story) -> Answer:
+    async def _attempts(self, wanted: Wanted, target: Target, story: _Story) -> Answer:
         while True:
             story.attempts += 1
             try:
-                return await self._attempt(target, story)
+                return await self._attempt(wanted, target, story)
             except Refusal as refusal:
                 last = refusal.final or not refusal.retriable
                 if last or story.attempts > self.options.retries:
                     raise
 
-    async def _attempt(self, target: Target, story: _Story) -> Answer:
+    async def _attempt(self, wanted: Wanted, target: Target, story: _Story) -> Answer:
         story.journey = journey = Journey(target)
 
         async def before(where: Target) -> None:
-            named = self.options.opt_out.names(where.url, where.host)
+            urls = (where.url, wanted.url) if where is target else (where.url,)
+            found = (self.options.opt_out.names(url, where.host) for url in urls)
+            named = next(filter(None, found), None)
             if named is not None:
                 raise Refusal("opted_out", named, final=True)
             story.signals = await self.manners.signals(where)
-            self._heed(story)
+            self._heed(story.signals)
 
         def check(status: int, headers: Headers) -> None:
             journey.status, story.headers = status, headers
-            for name, text in signals.of_headers(headers.items()).items():
-                story.signals[name] = clean(text)
-            self._heed(story)
+            found = signals.of_headers(headers.items())
+            story.signals.update({name: clean(text) for name, text in found.items()})
+            self._heed({**story.signals, **found})
 
         encodings = "identity" if self.options.kind == "image" else ENCODINGS
         ask = Ask(_ACCEPT[self.options.kind], encodings, self.options.max_bytes, check)
@@ -120,8 +122,8 @@ class Fetcher:
             raise Refusal("http_status", f"status {answer.status}", retriable=retriable)
         return answer
 
-    def _heed(self, story: _Story) -> None:
-        forbidding = signals.forbidden(story.signals, self.options)
+    def _heed(self, found: Mapping[str, str]) -> None:
+        forbidding = signals.forbidden(found, self.options)
         if forbidding is not None:
             raise Refusal("noai", forbidding, final=True)
 
@@ -179,12 +181,13 @@ def _is_page(answer: Answer, data: bytes) -> bool:
 def _check_page(answer: Answer, data: bytes, options: FetchOptions, found: dict[str, str]) -> None:
     if not _is_page(answer, data):
         kind = answer.headers.get("Content-Type")
-        raise Refusal("not_a_page", f"content type {kind!r}")
+        said = "no content type, and not the beginning of HTML"
+        raise Refusal("not_a_page", said if kind is None else f"content type {kind!r}")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     text = data[: 1 << 18].decode("utf-16" if wide else "utf-8", "replace")
-    for name, said in signals.of_page(text, signals.named(options)).items():
-        found[name] = clean(said)
-    forbidding = signals.forbidden(found, options)
+    metas = signals.of_page(text, signals.named(options))
+    found.update({name: clean(content) for name, content in metas.items()})
+    forbidding = signals.forbidden({**found, **metas}, options)
     if forbidding is not None:
         raise Refusal("noai", forbidding)
 

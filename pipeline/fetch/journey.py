@@ -13,6 +13,7 @@ from pipeline.fetch.outcome import Refusal
 from pipeline.fetch.target import Target, redirected
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LONGEST_S = 10**9  # of a Retry-After; more is never
 Before = Callable[[Target], Awaitable[None]]
 
 
@@ -91,12 +92,12 @@ def retry_after(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return max(float(int(text.strip())), 0.0)
+        return float(min(max(int(text.strip()), 0), _LONGEST_S))
     except ValueError:
         pass
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+from urllib.parse import unquote
 
 from pipeline.urls import canonical
 
@@ -41,7 +42,7 @@ class Wanted:
 @dataclass(frozen=True, kw_only=True)
 class OptOut:
     """Whose content is not used: domains with all below them, patterns that are searched in
-    URLs, URLs as `canonical` has them, SHA-256 of bytes."""
+    URLs with and without their escapes, URLs as `canonical` has them, SHA-256 of bytes."""
 
     domains: frozenset[str] = frozenset()
     patterns: tuple[re.Pattern[str], ...] = ()
@@ -57,7 +58,8 @@ class OptOut:
                 return f"domain {domain}"
         if self.urls and canonical(url)[0] in self.urls:
             return f"URL {url}"
-        found = next((pattern for pattern in self.patterns if pattern.search(url)), None)
+        texts = {url, unquote(url)}  # as it is asked for, and as a person writes it
+        found = next((one for one in self.patterns if any(map(one.search, texts))), None)
         return None if found is None else f"pattern {found.pattern}"
 
 

@@ -48,7 +48,7 @@ def parse_rules(data: bytes, options: FetchOptions) -> Rules:
     delay = parser.crawl_delay(options.agent)
     rate = parser.request_rate(options.agent)
     if rate is not None:
-        delay = max(rate.seconds / rate.requests, delay or 0.0)
+        delay = max(min(rate.seconds, _LONGEST_DELAY_S) / rate.requests, delay or 0.0)
     usages, licences = _lines(text, options.agent.lower())
     return Rules(
         parser,

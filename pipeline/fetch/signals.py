@@ -17,11 +17,13 @@ _WORDS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "noml", "non
 _WITH_VALUE = frozenset(
     {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 )
-_LONGEST = 1000
+_LONGEST = 8000
+LINE = " | "  # between repeated headers that name agents: the next speaks to all again
 _HEAD = 1 << 18  # bytes of a page in which meta is looked for
 _META = re.compile(r"<meta\b([^<>]{0,4000})>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""([a-zA-Z-]{1,40})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 _LICENCE = re.compile(r'rel="?[^";,]{0,99}\blicense\b', re.IGNORECASE)
+_BETWEEN = re.compile(r"[;\s]+")
 _RSL = "application/rsl+xml"
 
 # From the narrow use to the wide one: the first that is stated counts (draft-ietf-aipref-vocab).
@@ -29,13 +31,13 @@ _USES = (("train-genai", "train-ai", "bots"), ("train-ai", "bots"))
 
 
 def of_headers(headers: Iterable[tuple[str, str]]) -> Signals:
-    """The signals of an answer's headers, repeated ones joined by commas."""
+    """The signals of an answer's headers, repeated ones joined by commas, or by LINE."""
     wanted = {name.lower(): name for name in HEADERS}
     found: Signals = {}
     for name, value in headers:
         kept = wanted.get(name.lower())
         if kept is not None:
-            add(found, kept, value)
+            add(found, kept, value, LINE if kept == "X-Robots-Tag" else ", ")
         elif name.lower() == "link" and _LICENCE.search(value):
             add(found, "Link", value)
     return found
@@ -65,10 +67,10 @@ def _without_comments(text: str) -> str:
     return "".join([*parts, text[place:]])
 
 
-def add(found: Signals, name: str, text: str) -> None:
+def add(found: Signals, name: str, text: str, between: str = ", ") -> None:
     """One more text, behind what the same place said before."""
     before = found.get(name)
-    found[name] = (text if before is None else f"{before}, {text}")[:_LONGEST]
+    found[name] = (text if before is None else f"{before}{between}{text}")[:_LONGEST]
 
 
 def forbidden(found: Mapping[str, str], options: FetchOptions) -> str | None:
@@ -90,7 +92,7 @@ def _forbids(name: str, text: str, options: FetchOptions) -> bool:
     if place == "x-robots-tag":
         return not options.refuse.isdisjoint(robots_words(text, named(options)))
     if place.startswith("meta ") and place != "meta tdm-policy":
-        words = {word.strip().lower() for word in text.split(",")}
+        words = {word for part in text.lower().split(",") for word in _words(part)}
         return not options.refuse.isdisjoint(words & _WORDS)
     return False
 
@@ -103,7 +105,7 @@ def named(options: FetchOptions) -> frozenset[str]:
 def robots_words(text: str, agents: frozenset[str]) -> frozenset[str]:
     """The words of an X-Robots-Tag that hold for everyone or for one of the agents.
 
-    `bot: noai, noindex` names an agent for all that follows, up to the next agent.
+    `bot: noai, noindex` names an agent for all that follows, up to the next agent or LINE.
     """
     return _all_words(text, agents) & _WORDS
 
@@ -118,15 +120,22 @@ def may_follow(found: Mapping[str, str], options: FetchOptions) -> bool:
 
 
 def _all_words(text: str, agents: frozenset[str]) -> frozenset[str]:
-    found, ours = set(), True
-    for part in text.lower().split(","):
-        before, colon, after = part.partition(":")
-        if colon and before.strip() not in _WITH_VALUE:
-            ours = before.strip() in agents or before.strip() == "*"
-            part = after
-        if ours:
-            found.add(part.strip())
+    found: set[str] = set()
+    for line in text.lower().split(LINE.strip()):
+        ours = True
+        for part in line.split(","):
+            before, colon, after = part.partition(":")
+            if colon and before.strip() not in _WITH_VALUE:
+                ours = before.strip() in agents or before.strip() == "*"
+                part = after
+            if ours:
+                found.update(_words(part))
     return frozenset(found)
+
+
+def _words(part: str) -> list[str]:
+    """The words between two commas: several where spaces part them, one if it has a value."""
+    return [part.strip()] if ":" in part else _BETWEEN.split(part.strip())
 
 
 def usage_forbids(text: str) -> bool:

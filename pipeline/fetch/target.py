@@ -4,15 +4,15 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-import idna
-
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Refusal
 from pipeline.sources.addresses import is_public, written_address
+from pipeline.urls import in_ascii
 
 MAX_URL = 8192
 _SAFE = "%/:=&?~+!$,;'@()*[]|"  # what a browser leaves as it is in a path or a query
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_RAW = re.compile(r"[\udc80-\udcff]")  # bytes of a header that are no UTF-8; browsers escape them
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -116,13 +116,8 @@ def _address(host: str) -> str | None:
 
 
 def _ascii(text: str) -> str:
-    """As browsers do it (UTS 46), which also finds the digits in `１２７．０．０．１`."""
     try:
-        return idna.encode(text, uts46=True).decode()
-    except idna.IDNAError:
-        pass
-    try:
-        return text.encode("idna").decode()  # IDNA 2003 knows emoji and more
+        return in_ascii(text)
     except UnicodeError as error:
         raise Refusal("bad_url", f"{text[:80]!r}: {error}") from None
 
@@ -131,8 +126,9 @@ def redirected(target: Target, location: str | None, options: FetchOptions) -> T
     """Where a redirect leads. Raises Refusal when that is not fetched."""
     if not location:
         raise Refusal("bad_redirect", "a redirect without a Location")
+    location = _RAW.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", location.strip())
     try:
-        found = parse_target(urljoin(target.url, location.strip()), options)
+        found = parse_target(urljoin(target.url, location), options)
     except ValueError as error:
         raise Refusal("bad_redirect", str(error)) from None
     except Refusal as refusal:

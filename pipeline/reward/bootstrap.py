@@ -5,6 +5,7 @@ row's faults depend on its key, its caption and the seed; its neighbour on the r
 """
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,8 @@ class Captioned:
 def bootstrap(path: str, root: str, options: BootstrapOptions) -> dict[str, int]:
     """Write the rankings of a pool, or of the rows that a build kept; how many of each kind."""
     kinds = options.chosen()
+    if os.path.isdir(path):
+        raise RecipeError(f"{path}: is a folder, and the rankings are a file")
     record = open_record(root) if storage.exists(storage.join(root, FILE)) else None
     made = open_pool(root) if record is None else record.pool
     if made is None:

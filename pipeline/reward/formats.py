@@ -193,8 +193,12 @@ def text(row: Row, name: str) -> str:
 def texts(row: Row, name: str) -> list[str]:
     """Two or more texts under a name. Raises BadRow."""
     value = row.get(name)
-    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+    if not isinstance(value, list):
         raise BadRow(f"{name}: expected a list of texts, found {found(value)}")
+    for number, one in enumerate(value, 1):
+        if not isinstance(one, str) or not one:
+            what = f"expected a text that is not empty, found {found(one)}"
+            raise BadRow(f"{name}: in place {number} {what}")
     if len(value) < 2:
         raise BadRow(f"{name}: a comparison takes two, found {len(value)}")
     return value

@@ -187,6 +187,7 @@ def _pages(name: str, section: PagesSource, recipe: Recipe) -> Source:
 
 
 def _crawl(name: str, section: CrawlSource, recipe: Recipe, root: str | None) -> Source:
+    crawl_options(name, section, recipe)  # a plan, too, is refused where nothing could be crawled
     folder = None if root is None else crawl_folder(root, name)
     return CrawledPages(name, folder, _options(section, recipe))
 

@@ -27,6 +27,11 @@ _BATCH = 512
 _PLAIN = frozenset({str, int, bool, type(None)})
 _SAMPLE_LINES = 1000  # lines of JSON in which every column in use should have appeared
 _SHOWN_COLUMNS = 30
+_FOREIGN = {  # by the first two bytes
+    b"\xff\xfe": "is in UTF-16, and tables are in UTF-8",
+    b"\xfe\xff": "is in UTF-16, and tables are in UTF-8",
+    b"\x1f\x8b": "is packed by gzip, and its name does not end in .gz",
+}
 _GZIP_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -106,20 +111,31 @@ def _units(path: str, source: str) -> Iterator[Unit]:
 def table_columns(path: str) -> list[str]:
     """The names of the columns; of JSON lines, those of its first thousand rows.
 
-    Raises RecipeError when the file can't be opened or read.
+    Raises RecipeError when the file can't be opened or read, or is no such table.
     """
     format_ = table_format(path)
     if format_ == "parquet":
         return list(parquet_file(path).schema_arrow.names)
     try:
         with _opened(path) as stream:
+            foreign = _FOREIGN.get(stream.read(2))
+            if foreign is not None:
+                raise RecipeError(f"{path}: {foreign}")
+            stream.seek(0)
             if format_ == "jsonl":
-                rows = islice(_json_lines(stream), _SAMPLE_LINES)
-                names = (name for row in rows if BROKEN not in row for name in row)
-                return list(dict.fromkeys(names))
+                return _json_columns(stream, path)
             return csv_header(stream, _delimiter(format_))
     except _GZIP_DAMAGE as error:
         raise RecipeError(f"{path}: can't be read: {error}") from error
+
+
+def _json_columns(stream: IO[bytes], path: str) -> list[str]:
+    rows = list(islice(_json_lines(stream), _SAMPLE_LINES))
+    names = dict.fromkeys(name for row in rows if BROKEN not in row for name in row)
+    if rows and not names:
+        why = rows[0].get(BROKEN, "line 1: an empty object")
+        raise RecipeError(f"{path}: {why}; in JSON each line of a table is an object of its own")
+    return list(names)
 
 
 def check_columns(path: str, needed: Sequence[str], source: str) -> None:

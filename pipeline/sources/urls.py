@@ -69,8 +69,9 @@ class UrlTable:
         if row.url is None:
             row.failed, row.detail, row.retriable = "no_url", f"column {self.url!r} is empty", False
             return row
-        if isinstance(given, str) and given != row.url:  # what was replaced would be asked for
-            row.failed, row.detail, row.retriable = "bad_url", "holds what is no Unicode", False
+        wrong = _no_address(given, row.url)
+        if wrong is not None:
+            row.failed, row.detail, row.retriable = "bad_url", wrong, False
             return row
         self._note_hashes(row, fields)
         refused = None if self.web is not None else refusal(row.url, self.allow_hosts)
@@ -114,3 +115,13 @@ class UrlTable:
                     detail=outcome.detail,
                     retriable=outcome.retriable,
                 )
+
+
+def _no_address(given: Any, url: str) -> str | None:
+    """Why a cell holds no URL that could be asked for as it is; None when it may."""
+    if isinstance(given, list | dict):
+        return "holds a list or an object, not one URL"
+    if isinstance(given, bytes):
+        given = given.decode("utf-8", "surrogateescape")
+    is_replaced = isinstance(given, str) and given != url  # and would be asked for so
+    return "holds what is no Unicode" if is_replaced else None

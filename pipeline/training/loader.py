@@ -19,10 +19,16 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from pipeline.errors import CurationError
 from pipeline.training import order as orders
 from pipeline.training.order import Export, Order, Part, Place
+from pipeline.training.parameters import check_whole
 from pipeline.training.reading import read_ranges
 from pipeline.training.samples import Pairs, batch_of
 
 Batch = dict[str, Any]
+_OPTIONS = (
+    *("pin_memory", "pin_memory_device", "prefetch_factor", "persistent_workers"),
+    *("timeout", "worker_init_fn", "multiprocessing_context"),
+)
+"""What of PyTorch's DataLoader changes no batch and no order."""
 
 
 class PairLoader:
@@ -40,7 +46,8 @@ class PairLoader:
     A sample that is damaged or has no such text is passed over and counted in `skipped`; in its
     place stands the next one that the reader holds, so that every batch is full. Memory is that of
     `shuffle` samples as stored, for each worker. Of an export into buckets each batch is of one,
-    whose name it has as `bucket`; on every rank the same. `options` go to PyTorch's DataLoader.
+    whose name it has as `bucket`; on every rank the same. `options` go to PyTorch's DataLoader:
+    those that change no batch and no order, such as `pin_memory`.
     """
 
     def __init__(
@@ -56,6 +63,8 @@ class PairLoader:
         self._order = order or Order()
         self._place = place or here()
         self._options = dict(options or {})
+        if wrong := sorted({*self._options} - {*_OPTIONS}):
+            raise ValueError(f"no option {wrong[0]!r}; known are {', '.join(_OPTIONS)}")
         self._batches = orders.batches_of_rank(self._export, self._order, self._place.world)
         self._epoch = self._done = 0
 
@@ -69,6 +78,7 @@ class PairLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Stand at the beginning of an epoch."""
+        check_whole(0, epoch=epoch)
         self._epoch, self._done = epoch, 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -109,8 +119,9 @@ class PairLoader:
         """Go on where the state was taken.
 
         Raises CurationError when that was in the middle of an epoch with another export or order,
-        or another number of ranks or workers.
+        or another number of ranks or workers; and when it is no state.
         """
+        self._check_is_state(state)
         if state["batches"]:
             for name, value in self._identity().items():
                 if state["order"].get(name) != value:
@@ -120,6 +131,13 @@ class PairLoader:
                         " `set_epoch` begins an epoch anew"
                     )
         self._epoch, self._done = state["epoch"], state["batches"]
+
+    def _check_is_state(self, state: Mapping[str, Any]) -> None:
+        try:
+            check_whole(0, epoch=state["epoch"], batches=state["batches"])
+            dict(state["order"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CurationError(f"the state is none of a PairLoader: {error!r}") from error
 
     def _identity(self) -> dict[str, Any]:
         return {

@@ -45,7 +45,7 @@ class Order:
 
     def __post_init__(self) -> None:
         check_whole(1, batch_size=self.batch_size)
-        check_whole(0, shuffle=self.shuffle)
+        check_whole(0, shuffle=self.shuffle, seed=self.seed)
         if self.uneven not in (DROP, WRAP):
             raise ValueError(f"uneven {self.uneven!r}: it is {DROP} or {WRAP}")
 

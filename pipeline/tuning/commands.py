@@ -27,15 +27,15 @@ def train(
 ) -> None:
     """Tune an encoder; writes heads.safetensors or the folder model, and card.html."""
     from pipeline.tuning import train as tuning
+    from pipeline.tuning.gate import told
 
     folder = os.path.abspath(out)
     card = tuning.tune_filter(config, folder, force=force)
     for one in card["anchors"]:
-        left = f"{one['left']:.3f} of {one['before']:.3f} left (limit {one['retain']:g})"
-        typer.echo(f"{one['name']}: {left}")
-    for name, told in (("before", "before"), ("after", "after")):
+        typer.echo(told(one))
+    for name in ("before", "after"):
         value = card["learnt"][name]["separation"]
         if value is not None:
-            typer.echo(f"held-out trusted pairs above mismatched ones, {told}: {value:.3f}")
+            typer.echo(f"held-out trusted pairs above mismatched ones, {name}: {value:.3f}")
     typer.echo(f"in a recipe: {card['use']}")
     typer.echo(f"card: {os.path.join(folder, tuning.CARD)}")

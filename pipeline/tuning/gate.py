@@ -86,6 +86,15 @@ def verdict_of(judged: Judged, before: Hits, after: Hits) -> Json:
     }
 
 
+def told(verdict: Json) -> str:
+    """A verdict for a person, in one line."""
+    left = "nothing that could be kept"
+    if verdict["left"] is not None:
+        left = f"{verdict['left']:.3f} of it left (limit {verdict['retain']:g})"
+    name, before, after = (verdict[part] for part in ("name", "before", "after"))
+    return f"{name}: {verdict['measure']} {before:.3f} before, {after:.3f} after, {left}"
+
+
 def learnt_of(encoder: Encoder, pairs: Pairs, folder: str) -> tuple[Hits, Json]:
     """What the encoder finds among held-out trusted pairs, and how it tells right from wrong ones.
 

@@ -24,7 +24,7 @@ from pipeline.reward.encoders import FOLDER, Encoder, choose_encoder, encoder_of
 from pipeline.tuning import heads, models
 from pipeline.tuning.card import card_page
 from pipeline.tuning.config import PairOptions, TuningConfig, load_config
-from pipeline.tuning.gate import Judged, fewest_draws, hits_of, learnt_of, verdict_of
+from pipeline.tuning.gate import Judged, fewest_draws, hits_of, learnt_of, told, verdict_of
 from pipeline.tuning.loop import Learner, Plan, blended, tune
 from pipeline.tuning.retrieval import Hits
 from pipeline.tuning.rows import Pair, Pairs, choose_pairs, read_keys
@@ -298,12 +298,7 @@ def _sha256(path: str) -> str:
 
 
 def _refusal(card: Json, page: str) -> str:
-    lost = [
-        f"{one['name']}: {one['measure']} {one['before']:.3f} before, {one['after']:.3f} after,"
-        f" {one['left']:.3f} of it left (limit {one['retain']:g})"
-        for one in card["anchors"]
-        if not one["is_kept"]
-    ]
+    lost = [told(one) for one in card["anchors"] if not one["is_kept"]]
     return (
         "the encoder has forgotten too much, so its weights are not written: "
         + "; ".join(lost)

@@ -189,6 +189,8 @@ def test_retry_after_in_both_forms() -> None:
     assert retry_after("-3") == 0
     assert retry_after("soon") is None
     assert retry_after("9" * 5000) is None
+    assert retry_after("9" * 400) == 10**9
+    assert retry_after(f"Wed, 21 Oct 2015 07:28:00 +{'9' * 20}") is None
     soon = retry_after(formatdate(time.time() + 60, usegmt=True))
     assert soon is not None
     assert 50 < soon <= 60

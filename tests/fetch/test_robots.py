@@ -114,6 +114,18 @@ def test_hosts_and_patterns_and_bytes_that_opted_out(site: Server) -> None:
     assert one(site, "/x", opt_out=OptOut(sha256=frozenset({digest}))).failed == "opted_out"
 
 
+@pytest.mark.parametrize("pattern", ["größe", "/gr%C3%B6", "//bücher", "//xn--bcher-", "UPPER"])
+def test_patterns_find_urls_as_they_are_written_and_as_they_are_asked(
+    site: Server, pattern: str
+) -> None:
+    import re
+
+    options = quick("xn--bcher-kva.test", opt_out=OptOut(patterns=(re.compile(pattern),)))
+    (found,) = all_of([site.url("/größe#UPPER", "bücher.test")], options)
+    assert (found.failed, found.detail) == ("opted_out", f"pattern {pattern}")
+    assert not site.asked
+
+
 def rules(text: str, agent: str = "pairmill"):  # type: ignore[no-untyped-def]
     return parse_rules(text.encode(), FetchOptions(agent=agent))
 
@@ -121,6 +133,7 @@ def rules(text: str, agent: str = "pairmill"):  # type: ignore[no-untyped-def]
 def test_pace_is_read_from_both_spellings_and_bounded() -> None:
     assert rules("User-agent: *\nCrawl-delay: 2.5").delay_s == 2.5
     assert rules("User-agent: *\nRequest-rate: 1/10").delay_s == 10
+    assert rules(f"User-agent: *\nRequest-rate: 1/{'9' * 400}").delay_s == 86_400
     assert rules("User-agent: *\nCrawl-delay: 1e9").delay_s == 86_400
     assert rules("User-agent: *\nCrawl-delay: -3").delay_s is None
     assert rules("User-agent: *\nCrawl-delay: 0").delay_s is None

@@ -27,6 +27,10 @@ PAGE = "<!doctype html><html><head>{}</head><body>text</body></html>"
         ("X-Robots-Tag: otherbot: noai, *: noml", True),
         ("X-Robots-Tag: ourfriend: noai", True),
         ("X-Robots-Tag: max-snippet: 5, unavailable_after: 2030, noai", True),
+        ("X-Robots-Tag: noai noimageai", True),
+        ("X-Robots-Tag: otherbot: noindex; noai", False),
+        ("X-Robots-Tag: max-image-preview: none", False),
+        (f"X-Robots-Tag: {'otherbot: noindex, ' * 50}*: noai", True),
         ("X-Robots-Tag: nofollow, noarchive", False),
         ("X-Robots-Tag: \xff\xfe noai?", False),
         ("tdm-reservation: 1", True),
@@ -62,7 +66,10 @@ def test_a_recipe_chooses_what_it_refuses(server: Server) -> None:
 
 def test_repeated_headers_are_one_signal() -> None:
     found = signals.of_headers([("x-robots-tag", "a: noai"), ("X-ROBOTS-TAG", "noml")])
-    assert found == {"X-Robots-Tag": "a: noai, noml"}
+    assert found == {"X-Robots-Tag": "a: noai | noml"}
+    assert signals.forbidden(found, quick()) == "X-Robots-Tag: a: noai | noml"
+    found = signals.of_headers([("Content-Usage", "search=y"), ("content-usage", "train-ai=n")])
+    assert found == {"Content-Usage": "search=y, train-ai=n"}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +77,10 @@ def test_repeated_headers_are_one_signal() -> None:
     [
         ('<meta name="robots" content="noai, noimageai">', True),
         ("<META CONTENT='NOINDEX' NAME=Robots />", True),
+        ('<meta name="robots" content="noai noimageai">', True),
+        ('<meta name="robots" content="follow;noindex">', True),
+        ('<meta name="robots" content="max-image-preview: none">', False),
+        (f'<meta name="robots" content="{"follow, " * 100}noai">', True),
         ('<meta name="pairmill" content="noml">', True),
         ('<meta name="otherbot" content="noai">', False),
         ('<meta name="tdm-reservation" content="1">', True),
@@ -98,6 +109,10 @@ def test_a_page_is_html(server: Server) -> None:
     server.answers["/page"] = http(200, JPEG, "Content-Type: image/jpeg")
     assert one(server, "/page", kind="page").failed == "not_a_page"
     assert one(server, "/page", kind="any").data == JPEG
+    server.answers["/mute"] = http(200, b"text")
+    assert one(server, "/mute", kind="page").detail == (
+        "no content type, and not the beginning of HTML"
+    )
 
 
 def test_content_usage_and_licence_of_robots_txt(server: Server) -> None:

@@ -7,8 +7,9 @@ from pipeline.fetch.door import fetched
 from pipeline.fetch.options import FetchOptions
 from pipeline.fetch.outcome import Refusal
 from pipeline.fetch.target import parse_target, redirected
+from tests import pictures
 from tests.fetch.asking import all_of, loopback, quick
-from tests.fetch.server import Server, http
+from tests.fetch.server import Server, http, to
 
 OPTIONS = FetchOptions(contact="https://example.org/about")
 REFUSED = {
@@ -97,6 +98,17 @@ def test_a_redirect_away_from_allowed_hosts_needs_a_contact() -> None:
     with pytest.raises(Refusal, match="contact"):
         redirected(start, "https://example.org/", quick())
     assert redirected(start, "//example.org/", quick(contact="mailto:a@b.c")).host == "example.org"
+
+
+def test_a_redirect_may_be_written_in_any_bytes(server: Server) -> None:
+    server.answers |= {
+        "/old": to("/gr\xfc\xdfe x.jpg"),
+        "/new": to("/grüße".encode().decode("latin-1")),
+    }
+    for path in ("/gr%FC%DFe%20x.jpg", "/gr%C3%BC%C3%9Fe"):
+        server.answers[path] = http(200, pictures.jpeg(0))
+    found = all_of([server.url("/old"), server.url("/new")], quick())
+    assert [one.failed for one in found] == [None, None]
 
 
 def test_hosts_beyond_the_allowed_need_a_contact() -> None:

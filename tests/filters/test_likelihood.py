@@ -236,7 +236,7 @@ def test_models_that_write_no_captions_are_refused(tmp_path: Path, models: dict[
         ({"model": "embedded", "prompt": "a"}, "'embedded' takes no `prompt`"),
         ({"model": models["coca"], "revision": "0" * 40}, "takes no `revision`"),
         ({"model": models["blip"], "pretrained": "x"}, "takes no `pretrained`"),
-        ({"model": "local-dir:/nowhere"}, "can't be read"),
+        ({"model": "local-dir:/nowhere"}, "there is no such file"),
         ({"precision": "fp8"}, "known are auto"),
         ({"max_tokens": 0}, "max_tokens must be at least 1"),
     ):

@@ -128,7 +128,7 @@ def test_a_head_that_is_none(tmp_path):
         ({"model": "somebody/marks", "revision": "0" * 40}, "needs `label`"),
         ({"model": "somebody/marks", "label": "watermark"}, "needs `revision`"),
         ({"model": "marks", "label": "watermark"}, "name a folder"),
-        ({"model": "local-dir:/nowhere", "label": "watermark"}, "can't be read"),
+        ({"model": "local-dir:/nowhere", "label": "watermark"}, "there is no such file"),
     ],
 )
 def test_refused(given, message):

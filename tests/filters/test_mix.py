@@ -141,6 +141,10 @@ def test_what_it_refuses() -> None:
             Mix(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weights: a: expected a number, got nan"):
         Mix(weights={"a": math.nan})
+    with pytest.raises(ValueError, match="weights: a: expected a number, got 'b'"):
+        Mix(weights={"a": "b"})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="weights: expected columns with numbers, got 'a'"):
+        Mix(weights="a")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scale 'log': known are standard, rank"):
         Mix(weights={"a": 1.0}, scale="log")
     with pytest.raises(ValueError, match="different columns, and not the label"):

@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline import pool, verbs
+from pipeline.pool import Pool
 from tests.commands import done, pairmill
 from tests.conftest import RECIPE, VERBS
 
@@ -26,11 +29,26 @@ def test_verb_by_verb_is_the_same_as_build(here):
     for verb in VERBS:
         done(verb, "recipe.yaml", "--out", "steps")
     output = done("build", "recipe.yaml", "--out", "whole")
-    assert "pool: 17 rows, 15 samples in 4 shards" in output
+    assert "pool: 17 rows, 15 samples in 4 shards\nfailed: 2 rows (duplicate_key 1, " in output
     assert "13 samples" in output
     first, second = (here / name / "shards" / "manifest.json" for name in ("steps", "whole"))
     assert first.read_bytes() == second.read_bytes()
     assert (here / "whole" / "report.html").exists()
+
+
+def test_the_most_frequent_reasons_of_failure_are_told(tmp_path):
+    """All of them, of every shard, but for earlier attempts of rows that were tried again."""
+    rows = [{"key": bytes([n] * 16), "source": "s", "failed": f"r{n // 3}"} for n in range(31)]
+    rows += [{"key": bytes([n] * 16), "source": "s", "failed": "retried"} for n in range(31, 40)]
+    shards = []
+    for number, part in enumerate((rows, [{"key": bytes(16), "source": "s"}], rows[:2])):
+        table = pool.base_table(part)
+        shard = pool.write_base(str(tmp_path), f"{number:05d}", table, 0, "plan")
+        shards.append(replace(shard, samples=table["failed"].null_count))
+    _, failed = verbs._pool_lines(Pool(str(tmp_path), "", tuple(shards)))
+    most = "r0 5, r1 3, r2 3, r3 3, r4 3, r5 3, r6 3, r7 3, 3 more reasons"
+    assert failed == f"failed: 33 rows ({most})"
+    assert len(list(verbs._pool_lines(Pool(str(tmp_path), "", (shards[1],))))) == 1
 
 
 def test_a_row_can_be_explained_by_key_and_by_file(here, make_build):

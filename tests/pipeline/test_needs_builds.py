@@ -60,12 +60,29 @@ def refused(make_build, score, columns=""):
             "recipe.yaml:5:18",
             "`text`: a column of text is needed, and 'clip_text' holds list<",
         ),
+        (
+            "  caption: {text: image}\n",
+            "recipe.yaml:4:19",
+            "`text`: a column of text is needed, and 'image' holds the picture itself",
+        ),
     ],
 )
 def test_a_column_of_another_type_is_refused_at_its_line(make_build, score, place, message):
     found = refused(make_build, score)
     assert place in found
     assert message in found
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        "  clip: {text: new}\n  new: {scorer: concepts}\n",
+        "  all: {scorer: agreement, of: [brightness, contrast]}\n  image: {}\n",
+    ],
+)
+def test_what_is_written_further_down_is_told(make_build, score):
+    found = refused(make_build, score)
+    assert "writes further down; a scorer reads columns of those above it" in found
 
 
 def test_imported_columns_are_looked_at_too(make_build, tmp_path):

@@ -307,3 +307,10 @@ def test_words_that_the_catalog_uses():
         "unknown parameter 'modle'; did you mean 'mode' or 'model'? known: model, mode, size"
     )
     assert wrong_value("a whole number", "x") == "expected a whole number, found the text 'x'"
+
+
+def test_a_list_of_wrong_entries_is_not_told_to_be_empty():
+    text = "sources:\n  t: {table: a, url: u, fetch: {allow_hosts: [h], ports: [x, y]}}"
+    message = refusal(text)
+    assert "at least one entry" not in message
+    assert message.count("expected a whole number") == 2

@@ -1,5 +1,6 @@
 """Which rows a list names: the nearest hashes, many entries, records that only grow."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline.pool import Pool
 from pipeline.recipe import parse_recipe
 from pipeline.takedown_match import Listed, bring_up, listed
 from pipeline.takedown_record import Entry
+from pipeline.urls import host_of
 from tests.commands import done
 from tests.pipeline.takedowns import key, phash, take_down, write_web
 
@@ -158,3 +160,38 @@ def test_an_empty_record_costs_nothing_and_hides_nothing(tmp_path: Path) -> None
     table = pa.table({"key": pa.array([b"0" * 16], pa.binary(16))})
     assert record.hidden(str(tmp_path), table) is table
     assert not (tmp_path / "takedown").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("https://site.org/Page?a=1#top", Entry("url", "http://site.org/Page?a=1")),
+        ("https://www.site.org/other", Entry("domain", "site.org")),
+        ("https://straße.example.de/", Entry("domain", "xn--strae-oqa.example.de")),
+        ("https://other.org/", None),
+    ],
+)
+def test_a_row_is_named_by_its_page_on_its_way_in_and_in_a_pool(
+    tmp_path: Path, name: str, entry: Entry | None
+) -> None:
+    wanted = Entry("domain", "nobody.example.org") if entry is None else entry
+    record.append(str(tmp_path), [wanted])
+    meta = {"page_url": name, "title": "a page"}
+    image = "https://cdn.net/1.jpg"
+    assert listed(str(tmp_path)).by_name(bytes(16), image, meta) == entry
+    rows = [{"key": bytes(16), "source": "s", "url": image, "meta": json.dumps(meta)}]
+    rows.append({"key": b"1" * 16, "source": "s", "url": image, "meta": '{"page_url": [3]}'})
+    rows.append({"key": b"2" * 16, "source": "s", "url": image, "meta": None})
+    shard = pool.write_base(str(tmp_path), "00000", pool.base_table(rows), 0, "plan")
+    made = Pool(str(tmp_path), "", (shard,))
+    pool.write_index(made)
+    bring_up(Build(parse_recipe("pool: .\n", str(tmp_path / "r.yaml")), str(tmp_path)), made)
+    assert taken_numbers(tmp_path) == ({0} if entry is not None else set())
+
+
+def test_hosts_are_written_as_browsers_write_them() -> None:
+    assert host_of("STRASSE.de.") == "strasse.de"
+    assert host_of("straße.de") == "xn--strae-oqa.de"
+    assert host_of("１２７．０．０．１") == "127.0.0.1"
+    assert host_of("i❤.ws") == "xn--i-7iq.ws"
+    assert host_of("a..ü") == "a..ü"

@@ -182,6 +182,22 @@ def test_in_an_epoch_all_must_be_as_it_was(tmp_path, order, place, what):
     assert other.epoch == 5
 
 
+@pytest.mark.parametrize("state", [None, {}, {"epoch": 0, "batches": -1, "order": {}}])
+def test_what_is_no_state_is_refused(tmp_path, state):
+    read = loader(write_plain(tmp_path / "out", 12))
+    with pytest.raises(CurationError, match="the state is none of a PairLoader"):
+        read.load_state_dict(state)
+    with pytest.raises(ValueError, match="epoch must be a whole number"):
+        read.set_epoch("3")
+
+
+def test_options_that_change_batches_or_order_are_refused(tmp_path):
+    out, pairs = write_plain(tmp_path / "out", 12), Pairs(TXT, to_tensor)
+    for option in ("num_workers", "shuffle", "in_order"):
+        with pytest.raises(ValueError, match=f"no option '{option}'; known are pin_memory"):
+            PairLoader(out, pairs, options={option: 0})
+
+
 def test_another_export_is_not_gone_on_with(tmp_path):
     read = loader(write_plain(tmp_path / "one", 12))
     next(iter(read))

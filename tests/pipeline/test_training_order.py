@@ -200,6 +200,8 @@ def test_what_is_no_export_is_refused(tmp_path):
         (lambda: Place(2, 2), "rank 2 of 2"),
         (lambda: Place(0, 1, -1), "workers must be a whole number"),
         (lambda: Order(2.5), "batch_size must be a whole number"),
+        (lambda: Order(seed=None), "seed must be a whole number"),
+        (lambda: Order(seed=1 << 63), "seed must be at most"),
         (lambda: Place("0", 1), "rank must be a whole number"),
     ],
 )

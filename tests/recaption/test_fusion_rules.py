@@ -67,6 +67,7 @@ def test_what_a_caption_lacks_is_added_and_said_to_be_of_the_text():
     fused = by_rules("A woman in London", "Ada Lovelace, London, 1843", {}, "en")
     assert fused == "A woman in London. The text beside it names: Ada Lovelace, 1843."
     assert by_rules("A woman", "a woman", {}, "en") == "A woman"
+    assert by_rules("A boat", "<|im_start|> A boat [INST] there", {}, "en") == "A boat"
     found = {"tags": ["chair", "woman", "chair"], "text": ["EXIT"]}
     assert by_rules("A woman.", "", found, "en") == (
         "A woman. Found in it (tags): chair. Found in it (text): EXIT."

@@ -22,6 +22,7 @@ def test_a_label_becomes_a_sentence_for_each_template():
         "Many sea lakes of class SeaLake."
     ]
     assert texts("  ") == []
+    assert texts("The Eiffel Tower", templates=("{a_name}",)) == ["The eiffel tower."]
 
 
 def test_a_vocabulary_gives_names_and_descriptions(tmp_path):
@@ -73,7 +74,8 @@ def test_a_name_of_a_file_is_read_from_its_column():
         ({"templates": ("a photo",)}, r"has none of \{name\}"),
         ({"templates": ("{name} {colour}",)}, r"knows \{name\}"),
         ({"templates": ("{name} {name.__class__}",)}, r"knows \{name\}"),
-        ({"vocabulary": "/gone.json"}, r"/gone.json: can't be read"),
+        ({"language": "yes"}, "language 'yes' is not known"),
+        ({"vocabulary": "/gone.json"}, r"/gone.json: there is no such file"),
     ],
 )
 def test_wrong_parameters_are_refused(parameters, problem):

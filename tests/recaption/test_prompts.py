@@ -80,6 +80,8 @@ def test_json_is_one_question():
     [
         ("short", "is a list"),
         ((), "is a list"),
+        (3, "is a list"),
+        ((3,), "kind 3: known are short, long, facets"),
         (("medium",), "known are short, long, facets"),
         (("short", "short"), "asked for twice"),
         (("facets", "facet:place"), "asked for twice"),

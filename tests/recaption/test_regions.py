@@ -89,6 +89,21 @@ def test_least_area_leaves_out_small_boxes_and_empty_ones(tmp_path):
     assert len(RegionCaptions(path, "coco", least_area=0.02)(batch)["captions"][0]) == 1
 
 
+@pytest.mark.parametrize(
+    ("format", "problem"),
+    [
+        ("coco", "is a folder, and COCO has one file"),
+        ("voc", "there is no .xml file"),
+        ("yolo", "the format needs them"),
+        ("masks", "there is no .png file"),
+    ],
+)
+def test_annotations_of_another_format_are_refused_before_a_row_is_read(tmp_path, format, problem):
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 1 1\n")
+    with pytest.raises(ValueError, match=problem):
+        RegionCaptions(str(tmp_path), format)
+
+
 def test_other_boxes_are_another_identity(tmp_path):
     first = RegionCaptions(coco(tmp_path / "a.json", [("a.jpg", (9, 9), [[0, 0, 5, 5]])]), "coco")
     second = RegionCaptions(coco(tmp_path / "b.json", [("a.jpg", (9, 9), [[0, 0, 5, 6]])]), "coco")

@@ -164,6 +164,7 @@ def test_chinese_and_back():
         ({"to": "fi"}, "apertium has no en to fi; it has eng-cat, eng-spa"),
         ({"to": "xx"}, "'xx' is not known"),
         ({"to": []}, "name a language"),
+        ({"to": None}, "name a language at least, got None"),
         ({"to": "de", "source": "language"}, "apertium has no pair into de"),
         ({"to": "es", "engine": "babel"}, "engine 'babel': known are apertium"),
         ({"to": "es", "engine": "seq2seq"}, "needs `model`"),

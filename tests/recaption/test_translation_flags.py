@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from recaption.languages import language
@@ -92,3 +94,11 @@ def test_nothing_is_empty():
 def test_a_loop_is_more_than_four_times_the_same(size, times):
     run = " ".join(["uno", "dos", "tres", "cuatro"][:size] * times)
     assert CHECKS["loop"](Pair("x", run, language("en"), language("es"))) == (times > 4)
+
+
+def test_a_text_of_hostile_length_takes_no_square_of_its_time():
+    source = " ".join(f"A car of Ax{chr(97 + n % 26) * (n % 500)} there." for n in range(6_000))
+    pair = Pair(source, source.replace("there", "por allí"), language("en"), language("es"))
+    started = time.monotonic()
+    assert not CHECKS["names"](pair)
+    assert time.monotonic() - started < 15

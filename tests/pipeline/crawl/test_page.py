@@ -132,6 +132,28 @@ def test_blocks_part_words_and_inline_elements_do_not():
     assert found.text_before == "a bc d e f g"
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<h1>a</h1>b",
+        "<h1>a</h1><i><b>b</b></i>",
+        "<div>a</div><a href=x>b</a>",
+        "<a href=x><div>a</div></a>b",
+        "<i><a href=x><p>a</p></a></i><b>b</b>",
+        "<figure><figcaption>a</figcaption></figure><a href=x>b</a>",
+    ],
+)
+def test_a_block_parts_words_whatever_inline_elements_stand_around(html):
+    assert only(f"{html}<img src=x>").text_before == "a b"
+
+
+def test_the_title_of_the_page_is_no_text_before_an_image():
+    html = "<title>Ti</title>{}<svg><title>Icon</title></svg><img src=a>"
+    assert only(html.format("")).text_before is None
+    assert only(html.format("<p>a")).text_before == "a"
+    assert page(html.format("")).title == "Ti"
+
+
 def test_a_data_url_is_told_apart_and_cut():
     found = only(f"<img src='DATA:image/png;base64,{'A' * 5000}' alt=dot>")
     assert found.is_data
@@ -208,7 +230,7 @@ def test_opt_out_signals_are_kept_raw():
         "meta:robots": "noindex, noai, noimageai",
         "meta:gptbot": "noml",
         "meta:tdm-reservation": "1",
-        "header:x-robots-tag": "noai, bot: noindex",
+        "header:x-robots-tag": "noai | bot: noindex",
     }
 
 
@@ -232,3 +254,22 @@ def test_nuls_surrogates_and_broken_bytes_do_no_harm():
     assert "\0" not in found.alt
     found.alt.encode()
     found.text_before.encode()
+
+
+def test_what_goes_with_every_image_is_bounded_and_no_opt_out_for_all_is_lost():
+    metas = "".join(f"<meta name=a{i}bot content={'x' * 400}>" for i in range(500))
+    found = page(f"{metas}<meta name=robots content=noai><meta name=tdm-reservation content=1>")
+    assert len(found.signals) == 34
+    assert (found.signals["meta:robots"], found.signals["meta:tdm-reservation"]) == ("noai", "1")
+    links = f"<a rel=license href=/{'l' * 2000}></a><a rel=license href=/l></a>"
+    assert page(links).licences == ("https://e.org/l",)
+
+
+def test_variants_of_very_long_addresses_are_bounded_together():
+    variants = ", ".join(f"{i}.jpg {i + 1}w" for i in range(60))
+    html = f"<base href='/{'b' * 7000}/'>" + f"<img srcset='{variants}'>" * 100
+    found = page(html)
+    assert len(found.candidates) == 100
+    assert {one.url[-6:] for one in found.candidates} == {"59.jpg"}
+    assert sum(len(v.url) for one in found.candidates for v in one.variants) < 11_000_000
+    assert found.notes == {"variants_left_out": 59 * 77}

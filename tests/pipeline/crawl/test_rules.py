@@ -17,6 +17,7 @@ def refusal(url="https://e.org/a.jpg", width=None, height=None, is_data=False, *
         "https://e.org/favicon.ico", "https://e.org/icons/a.png", "https://e.org/x/icon-32.png",
         "https://e.org/img/spacer.gif", "https://e.org/1x1.gif?x", "https://e.org/a_sprite.png",
         "https://e.org/loading.gif", "https://e.org/Blank.GIF", "https://e.org/icon16x16.png",
+        "https://e.org/pixel", "https://e.org/i/bullet-2.png", "https://e.org/ajax-loading.gif",
     ],
 )  # fmt: skip
 def test_names_of_furniture_are_icons(url):
@@ -27,6 +28,8 @@ def test_names_of_furniture_are_icons(url):
 @pytest.mark.parametrize(
     "url",
     ["https://icon.org/a.jpg", "https://e.org/iconic.jpg", "https://e.org/pixels.jpg",
+     "https://e.org/bullet-train.jpg", "https://e.org/google-pixel-7.jpg",
+     "https://e.org/ship_loading.jpg", "https://e.org/loading/a.jpg",
      "https://e.org/a.jpg?icon=1", "https://e.org/blanket.jpg", "https://e.org/lexicon/a.jpg"],
 )  # fmt: skip
 def test_names_that_only_look_so_are_not(url):

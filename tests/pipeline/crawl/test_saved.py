@@ -54,3 +54,11 @@ def test_images_of_a_mirror_keep_their_paths(tmp_path):
     files = frozenset({"i/a.jpg", "sub/b.jpg"})
     found = [file_of(image.url, page, "sub/a.html", files) for image in page.candidates]
     assert found == ["i/a.jpg", "sub/b.jpg"]
+
+
+def test_a_file_of_a_mirror_may_have_the_query_in_its_name(tmp_path):
+    (tmp_path / "a.html").write_text("<img src=i.php?id=3><img src=i.php?id=%C3%A4><img src=i.php>")
+    (page,) = pages(str(tmp_path), "http://e.org/")
+    files = frozenset({"i.php", "i.php?id=3"})
+    found = [file_of(image.url, page, "a.html", files) for image in page.candidates]
+    assert found == ["i.php?id=3", "i.php", "i.php"]

@@ -89,6 +89,8 @@ def test_what_is_wrong_is_said(tmp_path):
         making.bootstrap(str(tmp_path / "h"), str(tmp_path), BootstrapOptions(("objekt",)))
     with pytest.raises(CurationError, match="neither a pool nor a build"):
         making.bootstrap(str(tmp_path / "h"), str(tmp_path), BootstrapOptions())
+    with pytest.raises(RecipeError, match="is a folder, and the rankings are a file"):
+        making.bootstrap(str(tmp_path), str(tmp_path), BootstrapOptions())
 
 
 def test_neighbours_by_hand():

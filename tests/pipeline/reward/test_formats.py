@@ -94,7 +94,7 @@ GOOD = {"image": "i", "captions": ["a", "b"]}
         ({"captions": ["a", "b"]}, "image: expected a text that is not empty, found nothing"),
         ({**GOOD, "captions": "a"}, "captions: expected a list of texts, found the text 'a'"),
         ({**GOOD, "captions": ["a"]}, "captions: a comparison takes two, found 1"),
-        ({**GOOD, "captions": ["a", ""]}, "captions: expected a list of texts, found a list"),
+        ({**GOOD, "captions": ["a", ""]}, "captions: in place 2 expected a text that is not empty"),
         ({**GOOD, "ranks": [1]}, "2 captions, but 1 ranks"),
         ({**GOOD, "kinds": ["x"]}, "2 captions, but 1 kinds"),
         ({**GOOD, "ranks": [2, 1]}, "from best to worst, but ranks go down"),

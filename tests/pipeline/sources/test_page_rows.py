@@ -68,6 +68,12 @@ def test_a_page_whose_answer_forbids_it_gives_failed_rows(name, value):
     assert rows[0].meta["signals"] == {f"header:{name.lower()}": value}
 
 
+def test_a_header_for_another_agent_leaves_the_next_one_for_all():
+    other, ours = ("X-Robots-Tag", "otherbot: noindex"), ("X-Robots-Tag", "noai")
+    assert rows_of(HTML, other, ours)[0].failed == "noai"
+    assert rows_of(HTML, ("X-Robots-Tag", "otherbot: noindex, noai"))[0].failed is None
+
+
 @pytest.mark.parametrize(
     ("head", "headers"),
     [

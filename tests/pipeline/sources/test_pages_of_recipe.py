@@ -64,6 +64,13 @@ def test_what_is_not_crawled_is_an_error_that_points_into_the_recipe(tmp_path, r
     assert str(error.value).startswith(f"{tmp_path}/recipe.yaml:2:")
 
 
+@pytest.mark.parametrize("start", ["http://10.0.0.1/", "http://u:p@e.org/", "http://e.org:81/"])
+def test_where_no_crawl_can_start_is_told_before_anything_is_planned(tmp_path, start):
+    text = f"sources:\n  d: {{crawl: '{start}', {ASKS}}}\n"
+    with pytest.raises(RecipeError, match=f":2:14: start names '{start}'"):
+        make_sources(parse_recipe(text, str(tmp_path / "recipe.yaml")))
+
+
 def pool_of(tmp_path, text):
     """The base rows of the pool that a recipe makes, by their source keys."""
     recipe = parse_recipe(text, str(tmp_path / "recipe.yaml"))

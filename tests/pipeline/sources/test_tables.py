@@ -203,3 +203,19 @@ def test_cells_become_text():
     assert [text_of(cell) for cell in cells] == [
         "x", "1", "1.5", "True", None, None, "café", "\ufffd", "?", None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("t.csv", "url,text\n".encode("utf-16"), "is in UTF-16, and tables are in UTF-8"),
+        ("t.tsv", gzip.compress(b"url"), "is packed by gzip, and its name does not end in .gz"),
+        ("t.json", b'[{"url": "u1"}]', "line 1: no object; in JSON each line of a table is an"),
+        ("t.json", b'{\n"url": "u1"\n}', "line 1: Expecting property name"),
+        ("t.jsonl", b"{}", "line 1: an empty object; in JSON"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused_with_what_it_is(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(RecipeError, match=f"{name}: {message}"):
+        table_columns(str(tmp_path / name))

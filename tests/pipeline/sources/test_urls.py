@@ -2,9 +2,12 @@ import json
 import uuid
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import RecipeError
+from pipeline.fetch.options import FetchOptions
 from pipeline.sources.base import Incoming
 from pipeline.sources.urls import UrlTable
 from tests.pipeline.sources.server import ok, serving
@@ -108,3 +111,16 @@ def test_rows_come_back_in_order_with_their_images_and_each_url_is_asked_once():
 def test_rows_that_failed_are_not_fetched():
     rows = [Incoming(failed="no_url"), Incoming(url="http://10.0.0.1/", failed="blocked_address")]
     assert list(UrlTable("s", "", "url").fetch(rows)) == rows
+
+
+def test_a_url_of_bytes_is_one_if_it_is_unicode_and_a_list_is_none(tmp_path):
+    good = "http://e.org/ü"
+    for name, cells in (("b", [good.encode(), b"http://e.org/\xff"]), ("l", [[good], []])):
+        pq.write_table(pa.table({"u": cells}), tmp_path / f"{name}.parquet")
+    found = rows(UrlTable("s", str(tmp_path / "b.parquet"), "u", web=FetchOptions()))
+    assert [(row.url == good, row.failed, row.detail) for row in found] == [
+        (True, None, None),
+        (False, "bad_url", "holds what is no Unicode"),
+    ]
+    found = rows(UrlTable("s", str(tmp_path / "l.parquet"), "u", web=FetchOptions()))
+    assert {row.detail for row in found} == {"holds a list or an object, not one URL"}

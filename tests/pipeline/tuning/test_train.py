@@ -10,6 +10,10 @@ from filters.clip import ClipScore
 from pipeline.errors import CurationError, RecipeError
 from pipeline.tuning import train as tuning
 from pipeline.tuning.commands import app
+from pipeline.tuning.config import Anchors
+from pipeline.tuning.gate import Judged, told, verdict_of
+from pipeline.tuning.retrieval import Hits
+from pipeline.tuning.rows import Pairs
 from tests.pipeline.tuning import colours
 
 pytestmark = pytest.mark.slow
@@ -195,5 +199,15 @@ def test_the_command(tuned):
     arguments = ["train", str(folder / "tune.yaml"), "--out", str(folder / "out")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.exception
-    assert f"anchors: {card['anchors'][0]['left']:.3f} of" in result.output
+    assert f"{card['anchors'][0]['left']:.3f} of it left (limit 0.9)" in result.output
     assert "heads.safetensors" in result.output
+
+
+def test_anchors_of_which_nothing_was_right_are_told_in_words():
+    nothing = Hits(("recall",), np.zeros((2, 1)), np.arange(2))
+    judged = Judged(Anchors(name="classes", pool="p"), Pairs(None, ()), 0.9)
+    verdict = verdict_of(judged, nothing, nothing)
+    assert told(verdict) == (
+        "classes: retrieval 0.000 before, 0.000 after, nothing that could be kept"
+    )
+    assert "nothing that could be kept; a lower" in tuning._refusal({"anchors": [verdict]}, "x")
