@@ -77,7 +77,7 @@ def test_a_column_of_another_type_is_refused_at_its_line(make_build, score, plac
     "score",
     [
         "  clip: {text: new}\n  new: {scorer: concepts}\n",
-        "  all: {scorer: agreement, of: [brightness, contrast]}\n  image: {}\n",
+        "  all: {scorer: agreement, of: [width, height]}\n  image: {}\n",
     ],
 )
 def test_what_is_written_further_down_is_told(make_build, score):
