@@ -41,7 +41,7 @@ _ROWS_AT_ONCE = 1 << 16  # that one task looks through
 _MOST_TASKS = 10_000  # in one graph
 _PACE_S = 1.0  # for which what an ingest has just asked counts against the pace of its sites
 _NOT_FETCHING = ("unreadable_file",)  # what fails for a while, but is no matter of the network
-_ASKED = ("key", "url", "failed", "retriable", "meta")
+_ASKED = ("key", "url", "failed", "retriable")
 _READ = ("source_key", "captions", "meta")
 _DUE = pa.schema([pa.field("shard", pa.int32()), pa.field("row", pa.int32())])
 
@@ -304,7 +304,8 @@ def _due_rows(root: str, shard: Shard, listed: Listed) -> tuple[dict[int, str], 
 
     Rows that are taken down are not among them, nor those that have a newer row.
     """
-    table = pool.read_base(root, shard, _ASKED)
+    asked = _ASKED if listed.is_empty else (*_ASKED, "meta")
+    table = pool.read_base(root, shard, asked)
     may: Any = pc.and_(pc.fill_null(table["retriable"], False), pc.is_valid(table["failed"]))
     places = np.flatnonzero(may.to_numpy(zero_copy_only=False)).tolist()
     rows = table.take(pa.array(places, pa.int64())).to_pylist()

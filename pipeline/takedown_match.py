@@ -59,7 +59,8 @@ class Listed:
 
     def by_base(self, row: Mapping[str, Any]) -> Entry | None:
         """The entry that names a row of the pool by its base columns key, url and meta."""
-        meta = json.loads(row["meta"]) if _PAGE in (row["meta"] or "") else {}
+        is_asked = (self.urls or self.hosts) and _PAGE in (row["meta"] or "")
+        meta = json.loads(row["meta"]) if is_asked else {}
         return self.by_name(row["key"], row["url"], meta)
 
     def by_urls(self, urls: Iterable[str | None]) -> Entry | None:

@@ -85,7 +85,7 @@ class Filters:
     def pool(self, sides: Sides, name: Any, share: float, seed: int) -> Pool:
         """A side with faults in this share of its captions."""
         rows = sides.rows[name]
-        keyed = tuple(_captioned(self.bench, row) for row in rows)
+        keyed = tuple(captioned_row(self.bench, row) for row in rows)
         told = plant(keyed, sides.concept[rows], self.bench.features[rows], share, seed)
         images = embedded.embed_features(
             self.bench.features[rows], self.bench.logits[rows], self.arrays
@@ -266,6 +266,6 @@ def _lessons(bench: Bench, sides: Sides, side: Any) -> list[heads.Lesson]:
     return chosen
 
 
-def _captioned(bench: Bench, row: int) -> Captioned:
+def captioned_row(bench: Bench, row: int) -> Captioned:
     pair = bench.pairs[row]
     return Captioned(digest(f"{pair.source}/{pair.path}".encode()), pair.caption)

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.embedded.report import Bench
 from benchmarks.measure import table
-from benchmarks.proof.scores import _captioned
+from benchmarks.proof.scores import captioned_row
 from benchmarks.proof.sides import Numbers, Sides
 from benchmarks.recaption.arms import Sample
 from benchmarks.recaption.people import keywords
@@ -175,7 +175,7 @@ def _material(bench: Bench, data: Path, rows: list[int]) -> Material:
     )
     cut = SplitCaptions(least_words=1)({"caption": list(long)})["captions"]
     return Material(
-        keys=tuple(_captioned(bench, row).key for row in rows),
+        keys=tuple(captioned_row(bench, row).key for row in rows),
         names=names,
         long=long,
         sentences=tuple(tuple(part["text"] for part in own) for own in cut),

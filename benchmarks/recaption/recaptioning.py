@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.embedded.report import Bench
 from benchmarks.embedded.splits import canonical
 from benchmarks.measure import table
-from benchmarks.proof.scores import _captioned
+from benchmarks.proof.scores import captioned_row
 from benchmarks.proof.sides import Sides
 from benchmarks.recaption import synthetic
 from benchmarks.recaption.arms import ARMS, MORE, Material, Sample, of
@@ -44,7 +44,7 @@ class Recaptioning:
 
     def __init__(self, bench: Bench, sides: Sides, data: Path, work: Path) -> None:
         rows, test = sides.rows["pool"], sides.rows["test"]
-        captioned = [_captioned(bench, row) for row in rows]
+        captioned = [captioned_row(bench, row) for row in rows]
         self._damaged = damage(captioned, SHARE, 0)
         said = synthetic.said(bench, sides, data, work)
         self.material = _material(captioned, self._damaged, said, _classes(bench, rows))

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.embedded.report import Bench
 from benchmarks.measure import table
-from benchmarks.proof.scores import _captioned
+from benchmarks.proof.scores import captioned_row
 from benchmarks.proof.sides import Numbers, Sides
 from benchmarks.recaption.arms import Sample, dealt
 from benchmarks.recaption.people import translations
@@ -232,7 +232,7 @@ def _material(
     english = tuple(bench.pairs[row].caption for row in rows)
     found = _by_machine(sorted(set(english)), work)
     return Material(
-        keys=tuple(_captioned(bench, row).key for row in rows),
+        keys=tuple(captioned_row(bench, row).key for row in rows),
         english=english,
         people={tag: tuple(told[row][tag] for row in rows) for tag in TARGETS},
         machine={tag: tuple(found[tag][text][0] for text in english) for tag in TARGETS},

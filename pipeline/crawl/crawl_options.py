@@ -94,8 +94,7 @@ class CrawlOptions:
 def _plain(value: Any) -> Any:
     """What JSON has no word for."""
     if isinstance(value, OptOut):
-        named = [value.domains, value.patterns, value.sha256]
-        return [*named, value.urls] if value.urls else named
+        return [value.domains, value.patterns, value.sha256, value.urls]
     if isinstance(value, re.Pattern):
         return [value.pattern, value.flags]
     if isinstance(value, bytes):

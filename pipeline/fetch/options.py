@@ -99,7 +99,7 @@ class FetchOptions:
     allow_hosts: frozenset[str] = frozenset()
     ports: frozenset[int] = frozenset({80, 443})
     robots_ignored: frozenset[str] = frozenset()
-    refuse: frozenset[str] = SIGNALS - {"rsl"}
+    refuse: frozenset[str] = SIGNALS
     agents: tuple[str, ...] = ()
     opt_out: OptOut = field(default_factory=OptOut)
     ca_file: str | None = None

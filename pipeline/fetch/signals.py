@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pipeline.fetch.options import FetchOptions
 
 Signals = dict[str, str]
-HEADERS = ("X-Robots-Tag", "Content-Usage", "TDM-Reservation", "TDM-Policy")
+HEADERS = ("X-Robots-Tag", "Content-Usage", "TDM-Reservation", "TDM-Policy", "License")
 _WORDS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "noml", "none"})
 _WITH_VALUE = frozenset(
     {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}

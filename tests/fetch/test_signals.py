@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.fetch import signals
 from pipeline.fetch.manners import reservations
+from pipeline.fetch.options import SIGNALS
 from tests import pictures
 from tests.fetch.asking import all_of, one, quick
 from tests.fetch.server import Server, http
@@ -42,7 +43,9 @@ PAGE = "<!doctype html><html><head>{}</head><body>text</body></html>"
         ("Content-Usage: bots=n, train-ai=y", False),
         ("Content-Usage: search=n", False),
         ("Content-Usage: ((((", False),
-        ('Link: </terms.xml>; rel="license"; type="application/rsl+xml"', False),
+        ('Link: </terms.xml>; rel="license"; type="application/rsl+xml"', True),
+        ('Link: </terms.html>; rel="license"', False),
+        ("License: https://a.test/terms.xml", True),
     ],
 )
 def test_headers_are_obeyed_before_the_body_is_read(
@@ -62,6 +65,7 @@ def test_a_recipe_chooses_what_it_refuses(server: Server) -> None:
     assert one(server, "/image", refuse=frozenset()).data == JPEG
     assert one(server, "/image", refuse=frozenset({"noindex"})).data == JPEG
     assert one(server, "/image", refuse=frozenset({"rsl"})).failed == "noai"
+    assert one(server, "/image", refuse=SIGNALS - {"rsl", "noai"}).data == JPEG
 
 
 def test_repeated_headers_are_one_signal() -> None:
@@ -119,10 +123,14 @@ def test_content_usage_and_licence_of_robots_txt(server: Server) -> None:
     text = b"License: https://a.test/l.xml\nUser-agent: *\nContent-Usage: /no/ train-ai=n\n"
     server.answers["/robots.txt"] = http(200, text)
     server.otherwise = http(200, JPEG)
-    no, yes = all_of([server.url("/no/x"), server.url("/yes")], quick())
+    urls = [server.url("/no/x"), server.url("/yes")]
+    no, yes = all_of(urls, quick(refuse=SIGNALS - {"rsl"}))
     assert (no.failed, yes.failed) == ("noai", None)
     assert yes.signals == {"robots.txt License": "https://a.test/l.xml"}
     assert "/no/x" not in server.paths()
+    _, yes = all_of(urls, quick())
+    assert (yes.failed, yes.detail) == ("noai", "robots.txt License: https://a.test/l.xml")
+    assert server.paths().count("/yes") == 1
 
 
 def test_tdmrep_json_is_obeyed(server: Server) -> None:
